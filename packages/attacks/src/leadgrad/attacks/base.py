@@ -1,0 +1,142 @@
+"""What every attack is: surrogate, inputs, labels and victim to inputs within the threat model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from torch import Tensor
+
+from leadgrad.attacks.goals import Goal, Untargeted
+from leadgrad.attacks.threat import ThreatModel
+
+Model = Callable[[Tensor], Tensor]
+"""Inputs (N, ...) to logits (N, K). The surrogate gives gradients, the victim gives decisions."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Base of attacks. A subclass implements ``run``; the call around it enforces the rules.
+
+    An attack knows models only as callables, hence nothing of gates: what leads its gradient is the
+    surrogate that it is called with.
+
+    Args:
+        threat: What the attacker may do.
+        goal: What the attacker wants.
+        skip_misclassified: Leave samples as they are that the goal does not call eligible: those
+            that the victim gets wrong already, as the paper does. They then count as wrong before
+            and after.
+        seed: Of all that the attack draws, together with each sample's id.
+    """
+
+    threat: ThreatModel
+    _: KW_ONLY
+    goal: Goal = Untargeted()  # noqa: RUF009 - a frozen value
+    skip_misclassified: bool = True
+    seed: int = 0
+
+    def __call__(
+        self,
+        surrogate: Model,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        victim: Model,
+        sample_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Attacks a batch.
+
+        Args:
+            surrogate: Model that gradients are taken of.
+            inputs: Clean inputs. Shape: (N, ...), floating point.
+            labels: Right classes. Shape: (N,), int64.
+            victim: Model that decides what is right, and what is best where the attack chooses.
+            sample_ids: Id of each sample for its random numbers. Shape: (N,); 0 to N-1 if None.
+
+        Returns:
+            Adversarial inputs in the inputs' shape and dtype, detached.
+
+        Raises:
+            TypeError: If inputs are not floating point or labels not integers.
+            ValueError: If shapes disagree, or a value or a gradient is not finite.
+            BudgetError: If ``run`` returned what the threat model forbids even after projection.
+        """
+        _validate(inputs, labels)
+        # Lightning's predict loop may run in inference mode, where no graph can be built and whose
+        # tensors can never require a gradient; hence leaving it, and the copies.
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs, labels = inputs.detach().clone(), labels.clone()
+            ids = torch.arange(len(inputs)) if sample_ids is None else sample_ids.clone().cpu()
+            if not len(inputs):
+                return inputs
+            eligible = torch.ones_like(labels, dtype=torch.bool)
+            if self.skip_misclassified:
+                with torch.no_grad():
+                    eligible = self.goal.eligible(labels, victim(inputs))
+            moved = self.run(
+                surrogate, inputs, labels, victim=victim, eligible=eligible, sample_ids=ids
+            )
+            chosen = eligible.view(-1, *[1] * (inputs.ndim - 1))
+            adv = torch.where(chosen, self.threat.region(inputs).project(moved.detach()), inputs)
+            self.threat.check(adv, inputs)
+            return adv
+
+    def run(
+        self,
+        surrogate: Model,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        victim: Model,
+        eligible: Tensor,
+        sample_ids: Tensor,
+    ) -> Tensor:
+        """The attack itself, on clean copies with gradients on; ``eligible`` is (N,), bool."""
+        raise NotImplementedError
+
+
+def _validate(inputs: Tensor, labels: Tensor) -> None:
+    if not inputs.is_floating_point():
+        raise TypeError(
+            f"inputs must be floating point, images in [0, 1], got {inputs.dtype}; "
+            "divide bytes by 255"
+        )
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be class indices of an integer type, got {labels.dtype}")
+    if labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"labels must be class indices of shape ({len(inputs)},), got {tuple(labels.shape)}"
+        )
+    finite = inputs.flatten(1).isfinite().all(1) if inputs.numel() else inputs.new_ones(0).bool()
+    if not bool(finite.all()):
+        first = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"{int((~finite).sum())} of {len(inputs)} inputs hold NaN or infinity, the first is "
+            f"number {first} of its batch; repair or leave out that sample"
+        )
+
+
+def input_gradient(
+    surrogate: Model, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, classes: Tensor
+) -> Tensor:
+    """Gradient of the summed loss with respect to the inputs only: no parameter gets a ``.grad``.
+
+    Raises:
+        ValueError: If the gradient is not finite, or the logits do not depend on the inputs.
+    """
+    x = x.detach().requires_grad_()
+    logits = surrogate(x)
+    if not logits.requires_grad:
+        raise ValueError(
+            "the surrogate's logits carry no gradient; run it with gradients enabled and without "
+            "detaching its inputs"
+        )
+    (gradient,) = torch.autograd.grad(loss(logits, classes).sum(), x)
+    if not bool(gradient.isfinite().all()):
+        raise ValueError(
+            f"{int((~gradient.isfinite()).sum())} values of the input gradient are not finite; "
+            "check the weights, the precision and the surrogate's slope"
+        )
+    return gradient

@@ -1,0 +1,188 @@
+"""Sign-gradient attacks: FGSM, I-FGSM, PGD and MI-FGSM, settings of one loop.
+
+    x ← project(x + α · direction(∇L(surrogate(x)) ⊙ M))          2D reference page, 3.2
+
+Sources: FGSM Goodfellow et al. 2015, I-FGSM Kurakin et al. 2017, PGD Madry et al. 2018, MI-FGSM
+Dong et al. 2018. Steps are counted in the threat model's units (``step_size_255``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from leadgrad.attacks.base import Attack, Model, input_gradient
+from leadgrad.attacks.losses import cross_entropy
+from leadgrad.attacks.seeding import uniform_like
+from leadgrad.attacks.threat import PixelLinf
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class SignGradientAttack(Attack):
+    """The loop. A subclass says how many steps of what size, from where, and in which direction.
+
+    Args:
+        threat: Budget, convention and valid pixels.
+        loss: (logits, classes) to one value per sample.
+    """
+
+    threat: PixelLinf
+    loss: Loss = cross_entropy
+
+    def schedule(self) -> tuple[int, float]:
+        """Number of steps, and the size of each in the threat model's units."""
+        raise NotImplementedError
+
+    def start(self, inputs: Tensor, sample_ids: Tensor) -> Tensor:
+        """Where the loop starts; the clean inputs."""
+        return inputs
+
+    def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """What to step along, and what to remember for the next step (zeros at first)."""
+        return gradient.sign(), velocity
+
+    def run(
+        self,
+        surrogate: Model,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        victim: Model,
+        eligible: Tensor,
+        sample_ids: Tensor,
+    ) -> Tensor:
+        """The last iterate; no early stop and no choice of the best one, as in the paper."""
+        return self.iterate(surrogate, inputs, labels, self.start(inputs, sample_ids))
+
+    def iterate(self, surrogate: Model, inputs: Tensor, labels: Tensor, x: Tensor) -> Tensor:
+        """The loop from ``x``; the last iterate."""
+        region = self.threat.region(inputs)
+        steps, size = self.schedule()
+        alpha = size * self.threat.unit * (1 if self.goal.ascend else -1)
+        velocity = torch.zeros_like(inputs)
+        x = region.project(x)
+        for _ in range(steps):
+            gradient = region.mask * input_gradient(surrogate, self._towards, x, labels)
+            step, velocity = self.direction(gradient, velocity)
+            x = region.project(x + alpha * step)
+        return x
+
+    def _towards(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(logits, self.goal.classes(labels, logits))
+
+
+@dataclass(frozen=True)
+class FGSM(SignGradientAttack):
+    """One step of the whole budget."""
+
+    def schedule(self) -> tuple[int, float]:
+        """One step of eps."""
+        return 1, self.threat.eps_255
+
+
+@dataclass(frozen=True)
+class IFGSM(SignGradientAttack):
+    """Several small steps from the clean input.
+
+    Args:
+        steps: Their number; None is the paper's formula min(eps + 4, 1.25·eps) in units, rounded
+            down and at least 1: 10 for eps 8, 20 for eps 16. The released program takes it from the
+            command line (difference D4).
+        step_size_255: Of each step, in units.
+    """
+
+    steps: int | None = None
+    step_size_255: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_steps(self.steps, self.step_size_255)
+
+    def schedule(self) -> tuple[int, float]:
+        """The given number of steps, or the paper's."""
+        eps = self.threat.eps_255
+        paper = max(1, int(min(eps + 4, 1.25 * eps)))
+        return paper if self.steps is None else self.steps, self.step_size_255
+
+
+@dataclass(frozen=True)
+class MIFGSM(IFGSM):
+    """I-FGSM along an accumulated gradient; each sample's gradient is divided by its L1 norm first.
+
+    Args:
+        decay: μ of the accumulation.
+    """
+
+    decay: float = 1.0
+
+    def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """Sign of μ·velocity + gradient / ‖gradient‖₁."""
+        norm = gradient.flatten(1).abs().sum(1).view(-1, *[1] * (gradient.ndim - 1))
+        # A gradient that is all zero stays zero: the floor only keeps 0 / 0 from being NaN
+        velocity = self.decay * velocity + gradient / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+        return velocity.sign(), velocity
+
+
+@dataclass(frozen=True)
+class PGD(SignGradientAttack):
+    """I-FGSM from random starts; keeps the first restart that reaches the goal on the victim.
+
+    Args:
+        steps: Per restart.
+        step_size_255: Of each step, in units.
+        restarts: Starts, each uniform in the budget; samples already won are not attacked again.
+    """
+
+    steps: int = 10
+    step_size_255: float = 2.0
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        _check_steps(self.steps, self.step_size_255)
+        if self.restarts < 1:
+            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
+
+    def schedule(self) -> tuple[int, float]:
+        """The given numbers."""
+        return self.steps, self.step_size_255
+
+    def run(
+        self,
+        surrogate: Model,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        victim: Model,
+        eligible: Tensor,
+        sample_ids: Tensor,
+    ) -> Tensor:
+        """Each sample's last iterate of its first successful restart, else of the last restart."""
+        adv, open_ = inputs.clone(), eligible.nonzero().squeeze(1)
+        for restart in range(self.restarts):
+            if not len(open_):
+                break
+            clean, wanted = inputs[open_], labels[open_]
+            radius = self.threat.eps_255 * self.threat.unit
+            noise = uniform_like(
+                clean,
+                seed=self.seed,
+                sample_ids=sample_ids[open_.cpu()],
+                stream=f"start {restart}",
+            )
+            adv[open_] = self.iterate(surrogate, clean, wanted, clean + radius * noise)
+            if restart + 1 < self.restarts:
+                with torch.no_grad():
+                    won = self.goal.reached(wanted, victim(adv[open_]))
+                open_ = open_[~won]
+        return adv
+
+
+def _check_steps(steps: int | None, step_size_255: float) -> None:
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not step_size_255 > 0:
+        raise ValueError(f"step_size_255 must be above 0 units, got {step_size_255}")

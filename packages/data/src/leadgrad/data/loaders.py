@@ -1,0 +1,121 @@
+"""What stands between uint8 images in memory and a batch: the reader and the training order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from leadgrad.data.augment import CropFlip
+from leadgrad.data.seeding import permutation
+
+Batch: TypeAlias = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """The samples of one split, in memory.
+
+    Attributes:
+        images: Shape: (N, 3, H, W), uint8.
+        labels: Shape: (N,), int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> "ImageSplit":
+        """Wrap two arrays.
+
+        Args:
+            images: Shape: (N, 3, H, W), uint8.
+            labels: Shape: (N,), int64.
+
+        Returns:
+            The split.
+        """
+        # "W": an array over an unpickled buffer may be read-only, which torch warns about.
+        return cls(
+            torch.from_numpy(np.require(images, requirements=["C", "W"])),
+            torch.from_numpy(np.require(labels, requirements=["C", "W"])),
+        )
+
+    def first(self, limit: int | None) -> "ImageSplit":
+        """Return the first `limit` samples, or all of them."""
+        return ImageSplit(self.images[:limit], self.labels[:limit])
+
+
+class BatchReader(Dataset[Batch]):
+    """Cuts whole batches out of a split: one indexing per batch, none per sample.
+
+    A sample is asked for by the key ``epoch * N + index``. The epoch travels inside the key, so
+    the reader has no state that a worker process could hold an old copy of.
+
+    Args:
+        split: The samples.
+        augmentation: Applied to the uint8 images, seeded by the key. None serves them as they are.
+    """
+
+    def __init__(self, split: ImageSplit, augmentation: CropFlip | None = None) -> None:
+        self.split = split
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.split)
+
+    def __getitem__(self, key: int) -> Batch:
+        """Return one sample, without the batch dimension."""
+        return {name: value[0] for name, value in self.__getitems__([key]).items()}
+
+    def __getitems__(self, keys: Sequence[int]) -> Batch:
+        """Return the batch of these samples; the data loader calls it once per batch."""
+        key = torch.as_tensor(keys, dtype=torch.int64)
+        index = key % len(self.split)
+        images = self.split.images[index]
+        if self.augmentation is not None:
+            images = self.augmentation(images, key)
+        # A division by 255, not a product with its inverse: only then is k/255 the nearest float.
+        image = images.to(torch.float32).div_(255)
+        return {"image": image, "label": self.split.labels[index], "index": index}
+
+
+def keep_batch(batch: Any) -> Any:
+    """Collate nothing: the reader returns whole batches already."""
+    return batch
+
+
+class EpochSampler(DistributedSampler[Batch]):
+    """The training order of one device: a new shuffle in each epoch, dealt out to the devices.
+
+    The order follows from (seed, epoch) alone. It is a `DistributedSampler`, so Lightning calls
+    `set_epoch` and inserts no sampler of its own. As there, the devices get equally many samples,
+    for which the order's start is repeated at its end when N does not divide.
+
+    Args:
+        dataset: The reader; its length N is read.
+        seed: Seed of the shuffles.
+        rank: Number of this process, 0..world-1.
+        world: Number of processes.
+    """
+
+    def __init__(self, dataset: BatchReader, *, seed: int, rank: int, world: int) -> None:
+        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=True, seed=seed)
+        self.size = len(dataset)
+
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # torch's says Iterator of T_co
+        """Yield the keys ``epoch * N + index`` of this rank's samples."""
+        order = np.resize(
+            permutation(self.size, "epoch order", self.seed, self.epoch), self.total_size
+        )
+        keys = self.epoch * self.size + order[self.rank : self.total_size : self.num_replicas]
+        return iter(keys.tolist())

@@ -1,0 +1,47 @@
+"""Adaptive victims: networks whose decisions a gradient can lead, and the gates that decide.
+
+The modules that train them need Lightning and are imported by their own names:
+``leadgrad.victims.classifier``, ``.skipnet_training``, ``.dynconv_training`` and ``.recipe``.
+"""
+
+from leadgrad.victims.checkpoints import CheckpointError, load_published, save_weights
+from leadgrad.victims.dynconv import DynConv
+from leadgrad.victims.gates import (
+    FGM,
+    LGM,
+    Constant,
+    Decision,
+    Gate,
+    GradientMethod,
+    Sigmoid,
+    Surrogate,
+    gradient_method,
+    record_decisions,
+    record_occupancies,
+)
+from leadgrad.victims.network import GatedNetwork
+from leadgrad.victims.prepare import prepare_for_attack
+from leadgrad.victims.resnet import ResNet
+from leadgrad.victims.skipnet import SkipNet
+
+__all__ = [
+    "FGM",
+    "LGM",
+    "CheckpointError",
+    "Constant",
+    "Decision",
+    "DynConv",
+    "Gate",
+    "GatedNetwork",
+    "GradientMethod",
+    "ResNet",
+    "Sigmoid",
+    "SkipNet",
+    "Surrogate",
+    "gradient_method",
+    "load_published",
+    "prepare_for_attack",
+    "record_decisions",
+    "record_occupancies",
+    "save_weights",
+]

@@ -1,0 +1,164 @@
+"""Weights in and out: published containers and key names, our own files, always strictly.
+
+Containers (2D reference page, 1.6): a bare state dict, or one under ``state_dict``; keys may carry
+one ``module.`` (data-parallel wrappers) or ``network.`` (our LightningModules) prefix; old files
+lack ``num_batches_tracked``; a module that a network registers twice may come under either or both
+names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_load
+from safetensors.torch import save as safetensors_save
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+PREFIXES = ("module.", "network.")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be trusted or does not fit; nothing was loaded."""
+
+
+def load_published(
+    network: Network, source: Mapping[str, object] | str | os.PathLike[str]
+) -> Network:
+    """Loads weights strictly and returns the network.
+
+    Args:
+        network: What the weights are for.
+        source: A state dict, a dict that holds one under ``state_dict``, or the path of a
+            ``.safetensors`` file or of a torch file (read with ``weights_only=True``: no code in it
+            runs).
+
+    Raises:
+        CheckpointError: If the file is unreadable or unsafe, a key is missing or left over, a shape
+            differs, or a value is not finite. The network is then unchanged.
+    """
+    if isinstance(source, Mapping):
+        origin, content = "the state dict", source
+    else:
+        origin, content = str(source), _read(Path(source))
+    state = _complete(network, _tensors(content, origin))
+    _compare(network.state_dict(), state, origin)
+    network.load_state_dict(state, strict=True)
+    return network
+
+
+def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:
+    """Writes the state dict as safetensors, atomically; returns the file's SHA-256 (hex).
+
+    Tensors with two names are written once, under the name that comes last in the state dict.
+    """
+    unique = {
+        value.data_ptr(): name for name, value in network.state_dict().items() if value.numel()
+    }
+    state = {
+        name: value.detach().cpu().contiguous()
+        for name, value in network.state_dict().items()
+        if not value.numel() or unique[value.data_ptr()] == name
+    }
+    data = safetensors_save(state, metadata={"class": type(network).__qualname__})
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give the path of an existing weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors_load(path.read_bytes())
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} was refused: {reason} Get an intact file that holds tensors only"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict")
+    return content
+
+
+def _tensors(content: Mapping[str, object], origin: str) -> dict[str, Tensor]:
+    inner = content.get("state_dict", content)
+    if not isinstance(inner, Mapping) or not inner:
+        raise CheckpointError(
+            f"{origin} holds no state dict, neither itself nor under 'state_dict'"
+        )
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in inner):
+            inner = {name.removeprefix(prefix): value for name, value in inner.items()}
+            break
+    strangers = [name for name, value in inner.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise CheckpointError(f"{origin}: {strangers[0]!r} is no tensor; expected a state dict")
+    return dict(inner)
+
+
+def _complete(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Adds what a file may leave out: batch counters, and the other name of a tensor with two."""
+    own = network.state_dict()
+    names: dict[int, list[str]] = {}
+    for name, value in own.items():
+        names.setdefault(value.data_ptr(), []).append(name)
+    for name, value in own.items():
+        if name in state:
+            continue
+        twins = [twin for twin in names[value.data_ptr()] if twin in state]
+        if twins:
+            state[name] = state[twins[0]]
+        elif name.endswith(".num_batches_tracked"):
+            state[name] = torch.zeros_like(value)
+    return state
+
+
+def _compare(own: Mapping[str, Tensor], state: Mapping[str, Tensor], origin: str) -> None:
+    problems = [
+        *_named("missing", (name for name in own if name not in state)),
+        *_named("unexpected", (name for name in state if name not in own)),
+        *_named(
+            "of another shape",
+            (
+                f"{name} {list(state[name].shape)} (expected {list(own[name].shape)})"
+                for name in own
+                if name in state and state[name].shape != own[name].shape
+            ),
+        ),
+        *_named("not finite", (name for name in state if not state[name].isfinite().all())),
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{origin} does not fit the network: {'; '.join(problems)}. "
+            "Check the class and its depth and classes against the file's"
+        )
+
+
+def _named(kind: str, names: Iterable[str]) -> list[str]:
+    found = list(names)
+    if not found:
+        return []
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [f"{len(found)} keys {kind}: {', '.join(found[:3])}{more}"]

@@ -1,0 +1,176 @@
+"""DynConv: residual branches are computed at chosen pixels only (Verelst & Tuytelaars 2020).
+
+Semantics and state-dict keys of the published CIFAR network; 2D reference page, 1.4 and 1.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leadgrad.victims.gates import Gate
+from leadgrad.victims.layers import (
+    CIFAR_MEAN,
+    CIFAR_STD,
+    BasicBlock,
+    Normalize,
+    Projection,
+    init_fan_out,
+    stage_geometry,
+)
+from leadgrad.victims.network import Counting, GatedNetwork
+
+
+def dilate(mask: Tensor, stride: int = 1) -> Tensor:
+    """Positions where earlier convs must be available: the 3x3 neighbourhood of every active one.
+
+    Args:
+        mask: Hard mask at output resolution. Shape: (B, 1, H, W), bool.
+        stride: Of the conv between: (r, c) goes to (stride·r, stride·c) first. A basic block's
+            first conv is the strided one, so its masks are dilated with stride 1.
+
+    Returns:
+        Dilated mask. Shape: (B, 1, stride·H, stride·W), bool.
+    """
+    if stride > 1:
+        batch, _, height, width = mask.shape
+        spread = mask.new_zeros(batch, 1, height * stride, width * stride)
+        spread[:, :, ::stride, ::stride] = mask
+        mask = spread
+    return F.max_pool2d(mask.float(), 3, stride=1, padding=1) > 0.5
+
+
+class MaskConv(nn.Module):
+    """Score of each output position: conv3x3 of the input plus a score of its global average."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 1, 3, stride, 1)
+        self.fc = nn.Linear(channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the margin Q (B, 1, H/stride, W/stride)."""
+        margin: Tensor = self.conv(x) + self.fc(x.mean((2, 3)))[..., None, None]
+        return margin
+
+
+class MaskUnit(nn.Module):
+    """A block's decision: which positions of its residual branch are executed.
+
+    In training, ``noise`` adds the difference of two Gumbel variables to the margin.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.maskconv = MaskConv(channels, stride)
+        self.gate = Gate(inclusive=True)
+        self.noise = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the occupancy (B, 1, H/stride, W/stride)."""
+        margin = self.maskconv(x)
+        if self.training and self.noise:
+            margin = margin + _gumbel_like(margin) - _gumbel_like(margin)
+        occupancy: Tensor = self.gate(margin)
+        return occupancy
+
+
+class DynConvBlock(BasicBlock):
+    """ReLU(shortcut(x) + o ⊙ R(x)): one mask product, equal in value to sparse execution."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        downsample = Projection(in_channels, out_channels, stride) if stride != 1 else None
+        super().__init__(in_channels, out_channels, stride=stride, downsample=downsample)
+        self.masker = MaskUnit(in_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, H/stride, W/stride)."""
+        occupancy = self.masker(x)
+        shortcut = self.shortcut(x)
+        if Gate.idle(occupancy):
+            return F.relu(shortcut)
+        return F.relu(torch.addcmul(shortcut, occupancy, self.residual(x)), inplace=True)
+
+    def macs_per_position(self) -> tuple[int, int]:
+        """Multiply-accumulates per active position of the mask and of the dilated mask."""
+        return self.conv2.weight.numel(), self.conv1.weight.numel()
+
+
+class DynConv(GatedNetwork):
+    """A CIFAR DynConv ResNet: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
+
+    A position is executed where its margin is at least 0 (inclusively).
+
+    Args:
+        depth: 6n + 2; depth 32 has 15 blocks and mask units.
+        num_classes: Classes.
+        mean: Normalisation constants of the training data.
+        std: Likewise.
+        image_size: Height and width that ``conditional_macs_total`` counts for.
+    """
+
+    paper_counting: ClassVar[Counting] = "decisions+dependents/all"
+    foldable: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"),)
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int = 10,
+        *,
+        mean: Sequence[float] = CIFAR_MEAN,
+        std: Sequence[float] = CIFAR_STD,
+        image_size: int = 32,
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.normalize = Normalize(mean, std)
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        stages: list[list[nn.Module]] = [[], [], []]
+        for stage, _, channels, out, stride in stage_geometry(depth):
+            stages[stage - 1].append(DynConvBlock(channels, out, stride))
+        self.layer1, self.layer2, self.layer3 = (nn.Sequential(*stage) for stage in stages)
+        self.fc = nn.Linear(64, num_classes)
+        init_fan_out(self)
+
+    def blocks(self) -> list[DynConvBlock]:
+        """All blocks, in network order."""
+        return [module for module in self.modules() if isinstance(module, DynConvBlock)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
+        x = F.relu(self.bn1(self.conv1(self.normalize(images))), inplace=True)
+        x = self.layer3(self.layer2(self.layer1(x)))
+        logits: Tensor = self.fc(x.mean((2, 3)))
+        return logits
+
+    def dependent_units(self, record: Sequence[Tensor]) -> list[Tensor]:
+        """The dilated mask of every block. Shapes: (B, 1, H, W), bool."""
+        return [dilate(mask) for mask in record]
+
+    def conditional_macs(self, record: Sequence[Tensor]) -> Tensor:
+        """MACs at active positions: conv1 by dilated mask, conv2 by mask. Shape: (B,), int64."""
+        total = torch.zeros(len(record[0]), dtype=torch.int64, device=record[0].device)
+        for block, mask in zip(self.blocks(), record, strict=True):
+            per_mask, per_dilated = block.macs_per_position()
+            total += per_mask * mask.flatten(1).sum(1) + per_dilated * dilate(mask).flatten(1).sum(
+                1
+            )
+        return total
+
+    def conditional_macs_total(self) -> int:
+        """The same for one image with every position active: the sum of the blocks' T_b."""
+        total, size = 0, self.image_size
+        for block in self.blocks():
+            size //= block.conv1.stride[0]
+            total += sum(block.macs_per_position()) * size * size
+        return total
+
+
+def _gumbel_like(margin: Tensor) -> Tensor:
+    uniform = torch.rand_like(margin)
+    return -torch.log(-torch.log(uniform + 1e-8) + 1e-8)  # the release's guards against log(0)

@@ -1,0 +1,214 @@
+"""Gates: the one place where an adaptive network makes a discrete decision.
+
+An adaptive unit computes f' = o(x)·Φ(f), where o is a step function of a margin q(x) (eq. 2 of Tao
+et al., *Dynamics-aware Adversarial Attack of Adaptive Neural Networks*, TCSVT 2024). What a
+gradient sees of that step is the gradient method: ``FGM`` freezes the decision, df' = o·dΦ; ``LGM``
+relaxes it, so that the gradient leads, df' = o·dΦ + do·Φ. The method is an attribute of each gate,
+set for a whole network by a context manager, exactly as ``train()`` and ``eval()`` set a mode: no
+second model, the same weights.
+
+One thread per network, as with ``eval()``: another thread would see the switched method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Surrogate:
+    """A differentiable stand-in for the step function of a margin; any shape to the same shape."""
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """Relaxed occupancy ô of each margin."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    """ô = sigmoid(λ·q), eq. 15 and 30.
+
+    Args:
+        slope: λ ≥ 0. Large slopes approach the step; at 0 every unit has half weight.
+    """
+
+    slope: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.slope) and self.slope >= 0):
+            raise ValueError(f"slope must be finite and at least 0, got {self.slope}")
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """Relaxed occupancy ô of each margin."""
+        return torch.sigmoid(self.slope * margin)
+
+
+@dataclass(frozen=True)
+class Constant(Surrogate):
+    """ô = value whatever the margin: smoothing without a leading gradient (ablation D14).
+
+    Args:
+        value: Weight of every unit, in [0, 1].
+    """
+
+    value: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise ValueError(f"value is an occupancy and must lie in [0, 1], got {self.value}")
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """The same occupancy for every margin, without a gradient."""
+        return torch.full_like(margin, self.value)
+
+
+class GradientMethod:
+    """What forward and gradient see of a decision: occupancy of a margin and its hard decision."""
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """Occupancy in the margin's shape and dtype; ``hard`` is the victim's decision (bool)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FGM(GradientMethod):
+    """Frozen decisions: the hard occupancy, no gradient through it. Also exact inference."""
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """The hard decision as 0 or 1."""
+        return hard.to(margin.dtype)
+
+
+@dataclass(frozen=True)
+class LGM(GradientMethod):
+    """Leaded gradients: the decision relaxed by a surrogate (eq. 4 and 5).
+
+    Args:
+        surrogate: The relaxation, with its slope; there is no slope that suits every step size.
+        forward: ``"soft"`` uses ô in value and gradient (the paper's setting); ``"hard"`` keeps the
+            value of the hard decision and takes the gradient of ô.
+    """
+
+    surrogate: Surrogate
+    forward: Literal["soft", "hard"] = "soft"
+
+    def __post_init__(self) -> None:
+        if self.forward not in ("soft", "hard"):
+            raise ValueError(f'forward must be "soft" or "hard", got {self.forward!r}')
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """ô, or the hard value with the gradient of ô."""
+        soft = self.surrogate(margin)
+        if self.forward == "soft":
+            return soft
+        return hard.to(soft.dtype) + (soft - soft.detach())  # adds an exact zero to the value
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one gate decided in one forward. All three have the margin's shape.
+
+    Args:
+        margin: Score q, with its graph.
+        hard: The exact victim's rule on this margin (bool), whatever the method.
+        occupancy: What the network multiplied by, with its graph.
+    """
+
+    margin: Tensor
+    hard: Tensor
+    occupancy: Tensor
+
+
+Observer = Callable[[Decision], None]
+
+
+class Gate(nn.Module):
+    """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
+
+    Args:
+        inclusive: Whether a margin of exactly 0 executes (DynConv) or not (SkipNet).
+    """
+
+    def __init__(self, *, inclusive: bool = False) -> None:
+        super().__init__()
+        self.inclusive = inclusive
+        self.method: GradientMethod = FGM()
+        self.observers: tuple[Observer, ...] = ()
+
+    def forward(self, margin: Tensor) -> Tensor:
+        """Occupancy of each margin under the present method."""
+        hard = margin >= 0 if self.inclusive else margin > 0
+        occupancy = self.method.occupancy(margin, hard)
+        for observe in self.observers:
+            observe(Decision(margin, hard, occupancy))
+        return occupancy
+
+    @staticmethod
+    def idle(occupancy: Tensor) -> bool:
+        """Whether a unit may be left out: no sample executes it and no gradient asks for it.
+
+        False while compiling: a branch on data would break the graph.
+        """
+        if torch.compiler.is_compiling() or occupancy.requires_grad:
+            return False
+        return not bool(occupancy.any())
+
+    def extra_repr(self) -> str:
+        """The rule, for ``print(network)``."""
+        return f"margin {'>=' if self.inclusive else '>'} 0"
+
+
+def gates(network: nn.Module) -> list[Gate]:
+    """The gates of a network, each once, in the order of ``modules()``."""
+    return [module for module in network.modules() if isinstance(module, Gate)]
+
+
+@contextmanager
+def gradient_method(network: nn.Module, method: GradientMethod) -> Iterator[None]:
+    """Lets every gate of ``network`` use ``method``; the previous methods return on leaving."""
+    previous = [(gate, gate.method) for gate in gates(network)]
+    try:
+        for gate, _ in previous:
+            gate.method = method
+        yield
+    finally:
+        for gate, old in previous:
+            gate.method = old
+
+
+@contextmanager
+def record_decisions(network: nn.Module) -> Iterator[list[Decision]]:
+    """Yields a list that grows by one ``Decision`` per gate and forward, in order of execution."""
+    record: list[Decision] = []
+    with _observed(network, record.append):
+        yield record
+
+
+@contextmanager
+def record_occupancies(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Yields a list that grows by one hard decision (bool) per gate and forward, in network order.
+
+    The hard rule is recorded under every method: under soft LGM it is that of the soft network's
+    margins. Recorders nest; each sees every decision.
+    """
+    record: list[Tensor] = []
+    with _observed(network, lambda decision: record.append(decision.hard.detach())):
+        yield record
+
+
+@contextmanager
+def _observed(network: nn.Module, observer: Observer) -> Iterator[None]:
+    previous = [(gate, gate.observers) for gate in gates(network)]
+    try:
+        for gate, old in previous:
+            gate.observers = (*old, observer)
+        yield
+    finally:
+        for gate, old in previous:
+            gate.observers = old

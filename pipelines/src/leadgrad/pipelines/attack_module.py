@@ -1,0 +1,86 @@
+"""The attack as a Lightning module whose only step is ``predict_step``."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from leadgrad.attacks import Attack
+from leadgrad.pipelines.records import BatchRecord
+from leadgrad.victims import (
+    FGM,
+    GradientMethod,
+    gradient_method,
+    load_published,
+    prepare_for_attack,
+    record_occupancies,
+)
+
+
+class AttackModule(LightningModule):
+    """Attacks a network batch by batch: gradients under ``method``, decisions of the exact victim.
+
+    Args:
+        network: Images (B, 3, H, W) in [0, 1] to logits; its decisions go through gates.
+        attack: What to do to it.
+        method: What the gradient sees of the decisions.
+        weights: File to load strictly into the network; None keeps what the network was built with.
+        prepare: Attack a copy that is frozen, with BN folded and channels_last; False keeps BN apart
+            (slower, the same up to rounding).
+        surrogate_precision: ``"bfloat16"`` computes the attack's gradient under autocast; the victim's
+            decisions, hence every number reported, stay in float32.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        attack: Attack,
+        method: GradientMethod = FGM(),  # noqa: B008 - a frozen value
+        *,
+        weights: str | None = None,
+        prepare: bool = True,
+        surrogate_precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        super().__init__()
+        if weights is not None:
+            load_published(network, weights)
+        self.network = network.eval()
+        self.victim = prepare_for_attack(network, fold=prepare)
+        self.attack = attack
+        self.method = method
+        self.surrogate_precision = surrogate_precision
+
+    def surrogate(self, images: Tensor) -> Tensor:
+        """Logits (B, K) whose gradient is the method's."""
+        half = self.surrogate_precision == "bfloat16"
+        autocast = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
+        with gradient_method(self.victim, self.method), autocast:
+            logits: Tensor = self.victim(images)
+        return logits
+
+    def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
+        with torch.no_grad(), record_occupancies(self.victim) as record:
+            logits: Tensor = self.victim(images)
+        return logits, record
+
+    def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord:
+        """Attacks one batch."""
+        images = batch["image"]
+        clean_logits, clean_decisions = self.decide(images)
+
+        def victim(x: Tensor) -> Tensor:
+            # The attack asks for the clean images first, which were just decided
+            return clean_logits if torch.equal(x, images) else self.decide(x)[0]
+
+        adv = self.attack(
+            self.surrogate, images, batch["label"], victim=victim, sample_ids=batch["index"]
+        )
+        adv_logits, adv_decisions = self.decide(adv)
+        return BatchRecord.of(
+            batch, adv, (clean_logits, adv_logits), (clean_decisions, adv_decisions)
+        )

@@ -1,0 +1,66 @@
+"""The ``leadgrad`` command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "fit": ("leadgrad.pipelines.train_cli", "train a victim"),
+    "validate": ("leadgrad.pipelines.train_cli", "measure a trained victim's clean accuracy"),
+    "attack": ("leadgrad.pipelines.attack_cli", "attack a victim and write a run directory"),
+    "verify": ("leadgrad.pipelines.verify", "recompute a run's numbers from its files alone"),
+    "verify-data": ("leadgrad.pipelines.verify_data", "list every damaged file of a data set"),
+    "demo": ("leadgrad.pipelines.demo", "train and attack small victims on real digits"),
+}
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if args else 2
+    if args[0] not in COMMANDS:
+        from leadgrad.pipelines.parsing import suggestion
+
+        print(f"{usage()}\n\nerror: {suggestion(args[0], list(COMMANDS))}", file=sys.stderr)
+        return 2
+    _quiet()
+    command: Callable[[Sequence[str]], int] = import_module(COMMANDS[args[0]][0]).main
+    try:
+        return command(args if COMMANDS[args[0]][0].endswith("train_cli") else args[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get("LEADGRAD_TRACEBACK"):
+            raise
+        print(f"error: {error}\n(LEADGRAD_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 1
+
+
+def usage() -> str:
+    """What there is."""
+    lines = [f"  {name:<12} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    return "\n".join(["usage: leadgrad COMMAND [--help] ...", "", *lines])
+
+
+def _quiet() -> None:
+    """Silences what no user can act on; everything else stays."""
+    # Lightning 2.6 calls a jsonargparse name that was renamed in 4.49
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    # Workers do not pay for image sets that are held in memory as bytes
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6's own call of a name that torch 2.15 deprecates
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()

@@ -1,0 +1,175 @@
+"""What an attack did, as torchmetrics of sums: accuracy, architecture change, compute.
+
+Every state is a sum, so batches, processes and resumed sessions add up exactly (the architecture
+change is the sum of numerators over the sum of denominators; 2D reference page, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from leadgrad.attacks import Goal
+from leadgrad.pipelines.records import BatchRecord
+from leadgrad.victims import GatedNetwork
+
+
+class RunMetric(Metric):
+    """A metric of this process's batches.
+
+    No collective may run in the predict loop (processes may have different numbers of batches), so
+    ``compute`` does not gather; a run's numbers are computed by one process from all batches' files.
+    """
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__(sync_on_compute=False)
+
+
+class AttackScores(RunMetric):
+    """Counts of samples: all, right before, right before and after, right after, eligible, won."""
+
+    NAMES = ("samples", "clean", "both", "robust", "eligible", "won")
+
+    def __init__(self, goal: Goal) -> None:
+        super().__init__()
+        self.goal = goal
+        for name in self.NAMES:
+            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, record: BatchRecord) -> None:
+        """Adds a batch."""
+        before = record.clean_logits.argmax(1) == record.label
+        after = record.adv_logits.argmax(1) == record.label
+        eligible = self.goal.eligible(record.label, record.clean_logits)
+        won = self.goal.reached(record.label, record.adv_logits) & eligible
+        values = (torch.ones_like(before), before, before & after, after, eligible, won)
+        for name, value in zip(self.NAMES, values, strict=True):
+            setattr(self, name, getattr(self, name) + value.sum())
+
+    def compute(self) -> dict[str, int]:
+        """The counts by name."""
+        return {name: int(getattr(self, name)) for name in self.NAMES}
+
+
+class ArchitectureChange(RunMetric):
+    """Units that flipped, in the four countings: (decisions, + dependents) x (all, attacked samples).
+
+    Attacked samples are those that the goal calls eligible: for an untargeted attack, those that the
+    victim gets right before it.
+    """
+
+    COUNTINGS = (
+        "decisions/all",
+        "decisions/attacked",
+        "decisions+dependents/all",
+        "decisions+dependents/attacked",
+    )
+
+    def __init__(self, network: nn.Module, goal: Goal) -> None:
+        super().__init__()
+        # In a tuple, so that the victim does not become a part of the metric
+        self.network, self.goal = (network,), goal
+        # switched on, switched off, units, samples, sum of squared changes per sample
+        self.add_state("sums", torch.zeros(4, 5, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, record: BatchRecord) -> None:
+        """Adds a batch."""
+        clean = record.decisions(record.clean_units)
+        adv = record.decisions(record.adv_units)
+        eligible = self.goal.eligible(record.label, record.clean_logits)
+        size = len(record.index)
+        network = self.network[0]
+        plain = _flips(clean, adv, size)
+        full = plain
+        if isinstance(network, GatedNetwork):
+            full = plain + _flips(
+                network.dependent_units(clean), network.dependent_units(adv), size
+            )
+        rows = [plain, plain[eligible], full, full[eligible]]
+        for row, flips in enumerate(rows):
+            changed = flips[:, 0] + flips[:, 1]
+            self.sums[row] += torch.stack(
+                [*flips.sum(0), torch.tensor(len(flips)), (changed * changed).sum()]
+            )
+
+    def compute(self) -> dict[str, dict[str, float | int]]:
+        """Per counting: percent with its interval, both directions, and the counts."""
+        return {
+            name: _change(*row)
+            for name, row in zip(self.COUNTINGS, self.sums.tolist(), strict=True)
+        }
+
+
+class Compute(RunMetric):
+    """Units executed and conditional MACs, before and after, summed over all samples."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = (network,)
+        self.add_state("samples", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("units", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("macs", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, record: BatchRecord) -> None:
+        """Adds a batch."""
+        self.samples += len(record.index)
+        network = self.network[0]
+        for side, units in enumerate((record.clean_units, record.adv_units)):
+            self.units[side] += units.sum()
+            if isinstance(network, GatedNetwork):
+                macs = network.conditional_macs(record.decisions(units))
+                self.macs[side] += 0 if macs is None else macs.sum()
+
+    def compute(self) -> dict[str, dict[str, float | None]]:
+        """Means per sample, before and after; MACs are None where the network does not tell them."""
+        network, count = self.network[0], max(int(self.samples), 1)
+        full = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
+        macs: list[float | None] = [None, None]
+        if full is not None:
+            macs = [int(value) / count for value in self.macs]
+        units = [int(value) / count for value in self.units]
+        return {
+            "executed_units": {"clean": units[0], "adversarial": units[1]},
+            "conditional_macs": {
+                "clean": macs[0],
+                "adversarial": macs[1],
+                "all_executed": None if full is None else float(full),
+            },
+        }
+
+
+def _flips(clean: Iterable[Tensor], adv: Iterable[Tensor], size: int) -> Tensor:
+    """Units switched on, switched off, and in all, per sample. Shape: (B, 3), int64."""
+    total = torch.zeros(size, 3, dtype=torch.int64)
+    for before, after in zip(clean, adv, strict=True):
+        before, after = before.reshape(size, -1), after.reshape(size, -1)
+        total[:, 0] += (~before & after).sum(1)
+        total[:, 1] += (before & ~after).sum(1)
+        total[:, 2] += before.shape[1]
+    return total
+
+
+def _change(on: int, off: int, units: int, samples: int, squares: int) -> dict[str, float | int]:
+    share = (on + off) / units if units else 0.0
+    half = 0.0
+    if units and samples > 1:
+        # Samples, not units, are independent, and all have the same number of units: the ratio is
+        # a mean over samples, with a normal 95 % interval.
+        per_sample = units / samples
+        variance = (squares - (on + off) ** 2 / samples) / (samples - 1)
+        half = 1.96 * (max(variance, 0.0) / samples) ** 0.5 / per_sample
+    return {
+        "percent": 100 * share,
+        "low": 100 * max(share - half, 0.0),
+        "high": 100 * min(share + half, 1.0),
+        "switched_on_percent": 100 * on / units if units else 0.0,
+        "switched_off_percent": 100 * off / units if units else 0.0,
+        "changed": on + off,
+        "units": units,
+        "samples": samples,
+    }

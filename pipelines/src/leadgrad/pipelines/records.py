@@ -1,0 +1,128 @@
+"""What one attacked batch leaves behind: everything that a number of the report is computed from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import prod
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """One batch, clean and adversarial. B samples, K classes, U gate decisions in network order.
+
+    Args:
+        index: Position of each sample in the attacked split. Shape: (B,), int64.
+        label: Right classes. Shape: (B,), int64.
+        clean_inputs: Shape: (B, ...), float.
+        adv_inputs: Likewise, exactly as the attack returned them.
+        clean_logits: The exact victim's. Shape: (B, K), float32.
+        adv_logits: Likewise.
+        clean_units: The exact victim's decisions, flattened. Shape: (B, U), bool.
+        adv_units: Likewise.
+        unit_shapes: Shape of one sample's decisions at each gate.
+    """
+
+    index: Tensor
+    label: Tensor
+    clean_inputs: Tensor
+    adv_inputs: Tensor
+    clean_logits: Tensor
+    adv_logits: Tensor
+    clean_units: Tensor
+    adv_units: Tensor
+    unit_shapes: list[list[int]]
+
+    @classmethod
+    def of(
+        cls,
+        batch: dict[str, Tensor],
+        adv_inputs: Tensor,
+        logits: tuple[Tensor, Tensor],
+        decisions: tuple[list[Tensor], list[Tensor]],
+    ) -> Self:
+        """From a batch, its attack, and the victim's clean and adversarial logits and decisions."""
+        size = len(adv_inputs)
+        clean, adv = (
+            torch.cat([unit.reshape(size, -1) for unit in units], 1).cpu()
+            if units
+            else torch.zeros(size, 0, dtype=torch.bool)
+            for units in decisions
+        )
+        return cls(
+            index=batch["index"].cpu(),
+            label=batch["label"].cpu(),
+            clean_inputs=batch["image"].cpu(),
+            adv_inputs=adv_inputs.cpu(),
+            clean_logits=logits[0].float().cpu(),
+            adv_logits=logits[1].float().cpu(),
+            clean_units=clean,
+            adv_units=adv,
+            unit_shapes=[list(unit.shape[1:]) for unit in decisions[0]],
+        )
+
+    def decisions(self, units: Tensor) -> list[Tensor]:
+        """Flat units (B, U) as one bool tensor (B, ...) per gate, as ``record_occupancies`` gives."""
+        sizes = [prod(shape) for shape in self.unit_shapes]
+        parts = units.split(sizes, dim=1) if sizes else ()
+        return [
+            part.reshape(len(units), *shape)
+            for part, shape in zip(parts, self.unit_shapes, strict=True)
+        ]
+
+    def to_bytes(self) -> bytes:
+        """As safetensors: decisions packed to bits, clean images to bytes where that is lossless."""
+        tensors = {
+            "index": self.index,
+            "label": self.label,
+            "adv_inputs": self.adv_inputs.contiguous(),
+            "clean_inputs": _as_bytes_if_lossless(self.clean_inputs).contiguous(),
+            "clean_logits": self.clean_logits.contiguous(),
+            "adv_logits": self.adv_logits.contiguous(),
+            "clean_units": _pack(self.clean_units),
+            "adv_units": _pack(self.adv_units),
+        }
+        return save(tensors, metadata={"unit_shapes": json.dumps(self.unit_shapes)})
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        """Reads what ``to_bytes`` wrote."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            shapes: list[list[int]] = json.loads(file.metadata()["unit_shapes"])
+        count = sum(prod(shape) for shape in shapes)
+        clean = tensors.pop("clean_inputs")
+        if clean.dtype == torch.uint8:
+            clean = clean.to(tensors["adv_inputs"].dtype) / 255
+        return cls(
+            **{
+                **tensors,
+                "clean_inputs": clean,
+                "clean_units": _unpack(tensors["clean_units"], count),
+                "adv_units": _unpack(tensors["adv_units"], count),
+            },
+            unit_shapes=shapes,
+        )
+
+
+def _as_bytes_if_lossless(images: Tensor) -> Tensor:
+    levels = (images * 255).round()
+    if not bool(((levels >= 0) & (levels <= 255)).all()):
+        return images
+    packed = levels.to(torch.uint8)
+    return packed if torch.equal(packed.to(images.dtype) / 255, images) else images
+
+
+def _pack(units: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(units.numpy(), axis=1))
+
+
+def _unpack(packed: Tensor, count: int) -> Tensor:
+    return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=count).astype(bool))

@@ -1,0 +1,119 @@
+"""report.html: one self-contained page of a run, built from its files alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from leadgrad.pipelines import pictures
+from leadgrad.pipelines.records import BatchRecord
+from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.tables import class_name, result_rows, setting_rows
+
+SHOWN = 6  # samples of each kind (fooled, resisted) on the page
+
+pages = Environment(
+    loader=PackageLoader("leadgrad.pipelines"), autoescape=True, undefined=StrictUndefined
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample on the page: pictures as data URIs, predictions as class names with percent."""
+
+    index: int
+    label: str
+    clean: str
+    perturbation: str
+    adversarial: str
+    before: str
+    after: str
+    fooled: bool
+    decisions: str | None
+    flips: int
+
+
+def write_report(run: RunDirectory) -> None:
+    """Writes report.html from run.json, results.json and the batches."""
+    results, header = run.results(), run.run()
+    page = pages.get_template("report.html.j2").render(
+        title=f"{class_name(results['attack'])} on {class_name(results['victim'])} "
+        f"under {class_name(results['method'])}",
+        results=results,
+        rows=result_rows(results),
+        settings=setting_rows(results),
+        countings=results["architecture_change"]["countings"],
+        samples=_samples(run, header["classes"]),
+        chart=_chart(run),
+        command=header["command"],
+    )
+    run.write("report.html", page.encode())
+
+
+def _samples(run: RunDirectory, classes: list[str]) -> list[Sample]:
+    """The first samples that were fooled and the first that resisted, of those right before."""
+    fooled = islice(_right_before(run, classes, fooled=True), SHOWN)
+    resisted = islice(_right_before(run, classes, fooled=False), SHOWN)
+    return [*fooled, *resisted]
+
+
+def _right_before(run: RunDirectory, classes: list[str], *, fooled: bool) -> Any:
+    for record in run.records():
+        right = record.clean_logits.argmax(1) == record.label
+        wrong = record.adv_logits.argmax(1) != record.label
+        for row in (right & (wrong == fooled)).nonzero().flatten().tolist():
+            yield _sample(record, row, classes)
+
+
+def _sample(record: BatchRecord, row: int, classes: list[str]) -> Sample:
+    clean, adv = record.clean_inputs[row], record.adv_inputs[row]
+    scale = max(1, 128 // clean.shape[-1])
+    before, after = (
+        [unit[row] for unit in record.decisions(units)]
+        for units in (record.clean_units, record.adv_units)
+    )
+    small = not any(unit.ndim for unit in before)
+    return Sample(
+        index=int(record.index[row]),
+        label=classes[int(record.label[row])],
+        clean=pictures.png(pictures.image_pixels(clean), scale=scale),
+        perturbation=pictures.png(pictures.perturbation_pixels(adv - clean), scale=scale),
+        adversarial=pictures.png(pictures.image_pixels(adv), scale=scale),
+        before=_prediction(record.clean_logits[row], classes),
+        after=_prediction(record.adv_logits[row], classes),
+        fooled=bool(record.adv_logits[row].argmax() != record.label[row]),
+        decisions=pictures.png(pictures.decision_pixels(before, after), scale=6 if small else 1)
+        if before
+        else None,
+        flips=int((record.clean_units[row] ^ record.adv_units[row]).sum()),
+    )
+
+
+def _prediction(logits: Tensor, classes: list[str]) -> str:
+    share, winner = logits.softmax(0).max(0)
+    return f"{classes[int(winner)]} ({100 * float(share):.0f} %)"
+
+
+def _chart(run: RunDirectory) -> str | None:
+    """Executed share per gate, before and after; None without gates."""
+    executed: list[Tensor] = []
+    shapes: list[list[int]] = []
+    for record in run.records():
+        shapes = record.unit_shapes
+        if not shapes:
+            return None
+        executed.append(
+            torch.stack(
+                [
+                    torch.stack([unit.double().reshape(len(unit), -1).mean(1) for unit in units], 1).sum(0)
+                    for units in map(record.decisions, (record.clean_units, record.adv_units))
+                ]
+            )
+        )
+    percent = 100 * torch.stack(executed).sum(0) / run.results()["samples"]
+    return pictures.execution_chart(percent[0], percent[1], "positions" if shapes[0] else "samples")

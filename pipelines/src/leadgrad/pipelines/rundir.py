@@ -1,0 +1,172 @@
+"""A run directory: finished batches are files, so a run can be killed, resumed and verified.
+
+    run.json                 fingerprint, configuration, command and versions, written first
+    victim.safetensors       the attacked weights
+    batches/000012.*         one batch's record (.safetensors) and its size and SHA-256 (.json)
+    results.json, report.html, tensorboard/     written last
+
+A batch counts as finished when its .json, which is written after the record, matches the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from leadgrad.pipelines.atomic import write_atomically
+from leadgrad.pipelines.records import BatchRecord
+
+
+class RunError(ValueError):
+    """A run directory that does not fit the command, or is damaged; nothing in it was changed."""
+
+
+class RunDirectory:
+    """One attack's files.
+
+    Args:
+        path: The directory; made when the run is opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.batches = self.path / "batches"
+
+    @property
+    def weights(self) -> Path:
+        """The attacked weights."""
+        return self.path / "victim.safetensors"
+
+    def open(self, run: Mapping[str, Any]) -> set[int]:
+        """Starts the run or takes it up again.
+
+        Args:
+            run: Content of run.json; ``run["fingerprint"]`` decides whether this is the same run.
+
+        Returns:
+            Numbers of the finished batches.
+
+        Raises:
+            RunError: If the directory holds another run; the differing keys are named.
+        """
+        record = self.path / "run.json"
+        if record.exists():
+            _compare(self.run()["fingerprint"], json.loads(json.dumps(run["fingerprint"])), self.path)
+        else:
+            self.batches.mkdir(parents=True, exist_ok=True)
+            self.write("run.json", json.dumps(run, indent=2).encode())
+        return self.finished()
+
+    def run(self) -> dict[str, Any]:
+        """Content of run.json.
+
+        Raises:
+            RunError: If there is none.
+        """
+        return self._json("run.json")
+
+    def results(self) -> dict[str, Any]:
+        """Content of results.json.
+
+        Raises:
+            RunError: If there is none: the run has not finished.
+        """
+        return self._json("results.json")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file of the run directory atomically."""
+        write_atomically(self.path / name, data)
+
+    def add(self, batch: int, record: BatchRecord, seconds: float) -> None:
+        """Writes one batch's record, then the note that it is finished."""
+        data = record.to_bytes()
+        write_atomically(self._record(batch), data)
+        note = {
+            "batch": batch,
+            "samples": len(record.index),
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "seconds": round(seconds, 6),
+        }
+        write_atomically(self._note(batch), json.dumps(note).encode())
+
+    def finished(self) -> set[int]:
+        """Numbers of the batches whose files are whole; a damaged one will be attacked again."""
+        numbers = (int(path.stem) for path in self.batches.glob("[0-9]*.json"))
+        return {number for number in numbers if self.problem(number) is None}
+
+    def problem(self, batch: int) -> str | None:
+        """What is wrong with a batch's files, or None."""
+        try:
+            note = json.loads(self._note(batch).read_bytes())
+            data = self._record(batch).read_bytes()
+        except (OSError, ValueError) as error:
+            return f"batch {batch}: {error}"
+        if len(data) != note["bytes"] or hashlib.sha256(data).hexdigest() != note["sha256"]:
+            return f"batch {batch}: {self._record(batch)} differs from what was written"
+        return None
+
+    def records(self) -> Iterator[BatchRecord]:
+        """All batches, in order."""
+        for path in sorted(self.batches.glob("[0-9]*.safetensors")):
+            yield BatchRecord.read(str(path))
+
+    def seconds(self) -> float:
+        """Time spent on attacking, summed over batches, whichever process or session did them."""
+        notes = (json.loads(path.read_bytes()) for path in self.batches.glob("[0-9]*.json"))
+        return float(sum(note["seconds"] for note in notes))
+
+    def _record(self, batch: int) -> Path:
+        return self.batches / f"{batch:06d}.safetensors"
+
+    def _note(self, batch: int) -> Path:
+        return self.batches / f"{batch:06d}.json"
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads((self.path / name).read_bytes())
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{self.path} has no {name}; give the --run_dir of a finished `leadgrad attack`"
+            ) from error
+        except ValueError as error:
+            raise RunError(f"{self.path / name} is damaged: {error}") from error
+        return content
+
+
+def digest(records: Iterator[BatchRecord]) -> str:
+    """SHA-256 over the adversarial inputs in sample order."""
+    sha = hashlib.sha256()
+    for record in records:
+        sha.update(record.adv_inputs.contiguous().numpy().data)
+    return sha.hexdigest()
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    before, after = flatten(old), flatten(new)
+    differing = [
+        f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    if differing:
+        raise RunError(
+            f"{path} holds another run ({'; '.join(differing)}); give another --run_dir, "
+            "or the configuration of that run to go on with it"
+        )

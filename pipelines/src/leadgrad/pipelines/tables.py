@@ -1,0 +1,95 @@
+"""Results on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def short_class(value: Mapping[str, Any]) -> str:
+    """A ``{class_path, init_args}`` mapping as it would be written in Python, defaults included."""
+    name = str(value["class_path"]).rsplit(".", 1)[-1]
+    arguments = []
+    for key, item in value.get("init_args", {}).items():
+        if isinstance(item, Mapping) and "class_path" in item:
+            item = short_class(item)
+        if item is not None:
+            arguments.append(f"{key}={item}")
+    return f"{name}({', '.join(arguments)})"
+
+
+def class_name(value: Mapping[str, Any]) -> str:
+    """The bare class name of a ``{class_path, init_args}`` mapping."""
+    return str(value["class_path"]).rsplit(".", 1)[-1]
+
+
+def with_interval(results: Mapping[str, Any], name: str) -> str:
+    """A percentage with its 95 % interval."""
+    low, high = results["intervals"][name]
+    return f"{results[name]:.2f} % [{low:.2f}, {high:.2f}]"
+
+
+def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a reader wants first, as (name, value) rows for terminal and page alike."""
+    counts = results["counts"]
+    change = results["architecture_change"]
+    used = change["countings"][change["paper_counting"]]
+    units, macs = results["compute"]["executed_units"], results["compute"]["conditional_macs"]
+    rows = [
+        ("samples", f"{results['samples']:,}, of them {counts['eligible']:,} worth attacking"),
+        ("clean accuracy", with_interval(results, "clean_accuracy")),
+        ("adversarial accuracy", with_interval(results, "adversarial_accuracy")),
+        ("robust accuracy", with_interval(results, "robust_accuracy")),
+        ("attack success rate", with_interval(results, "attack_success_rate")),
+        (
+            "architecture change",
+            f"{used['percent']:.2f} % [{used['low']:.2f}, {used['high']:.2f}] "
+            f"({used['switched_on_percent']:.2f} on, {used['switched_off_percent']:.2f} off; "
+            f"counting {change['paper_counting']})",
+        ),
+        ("executed units", f"{units['clean']:.1f} → {units['adversarial']:.1f} per sample"),
+    ]
+    if macs["all_executed"] is not None:
+        full = macs["all_executed"]
+        share = [100 * macs[side] / full for side in ("clean", "adversarial")]
+        rows.append(
+            (
+                "conditional MACs",
+                f"{macs['clean'] / 1e6:.2f} M → {macs['adversarial'] / 1e6:.2f} M per sample "
+                f"({share[0]:.1f} % → {share[1]:.1f} % of all)",
+            )
+        )
+    return rows
+
+
+def setting_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How the numbers were made, as (name, value) rows."""
+    threat = results["threat"]["init_args"]
+    data = results["data"]
+    return [
+        ("victim", short_class(results["victim"])),
+        ("gradient method", short_class(results["method"])),
+        ("attack", short_class(results["attack"])),
+        (
+            "threat",
+            f"L∞, ε = {threat['eps_255']:g} units, convention {threat['convention']}, "
+            f"{100 * threat['valid_ratio']:g} % valid pixels",
+        ),
+        ("data", f"{data['dataset']} {data['split']}, {data['count']:,} samples"),
+        ("surrogate precision", results["precision"]),
+        ("attack time", f"{results['wall_s']:.1f} s, summed over batches and processes"),
+        ("versions", ", ".join(f"{name} {value}" for name, value in results["versions"].items())),
+        ("digest", results["digest"]),
+    ]
+
+
+def print_results(results: Mapping[str, Any], file: IO[str]) -> None:
+    """Prints one run."""
+    table = Table(title=f"{class_name(results['attack'])} on {class_name(results['victim'])} "
+                  f"under {class_name(results['method'])}", show_header=False)
+    for row in (*setting_rows(results)[:6], *result_rows(results)):
+        table.add_row(*row)
+    Console(file=file).print(table)
