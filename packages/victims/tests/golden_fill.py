@@ -23,7 +23,7 @@ def fill(network):
 
 def images(size=32):
     """Two images. Shape: (2, 3, size, size), float64."""
-    pixels = np.random.RandomState(0).uniform(0, 1, (2, 3, size, size))  # noqa: NPY002 - the rule
+    pixels = np.random.RandomState(0).uniform(0, 1, (2, 3, size, size))
     return torch.from_numpy(pixels.astype(np.float32)).double()
 
 
@@ -39,7 +39,7 @@ def measure(network, method):
 
 def _filled(name, shape):
     seed = zlib.crc32(name.encode("ascii")) & 0x7FFFFFFF
-    z = np.random.RandomState(seed).standard_normal(int(np.prod(shape)))  # noqa: NPY002 - the rule
+    z = np.random.RandomState(seed).standard_normal(int(np.prod(shape)))
     z = z.reshape(shape)
     if name.endswith("running_var"):
         value = 1 + 0.2 * abs(z)

@@ -3,17 +3,19 @@
 They share nothing with the package but the weights, read by their published names.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 
 
 def skipnet(w, image, blocks):
-    """Logits (K,) of one image (3, H, W), and the list of decisions, from a SkipNet's state dict."""
-    x = _bn(w, "bn1", F.conv2d(_normalize(image)[None], w["conv1.weight"], padding=1)).relu()
+    """Logits (K,) of one image (3, H, W), and the list of decisions, from a SkipNet's weights."""
+    x = stem(w, image)
     names = [f"group{group}_{{}}{index}" for group in (1, 2, 3) for index in range(blocks)]
     hidden = cell = image.new_zeros(10)
-    x, decisions = _block(w, names[0].format("layer"), x), []
-    for before, name in zip(names, names[1:], strict=False):
+    x, decisions = residual_block(w, names[0].format("layer"), x), []
+    for before, name in itertools.pairwise(names):
         gate = before.format("gate")
         embedding = w[f"{gate}.1.weight"].flatten(1) @ x.mean((0, 2, 3)) + w[f"{gate}.1.bias"]
         pre = w["control.rnn.weight_ih_l0"] @ embedding + w["control.rnn.bias_ih_l0"]
@@ -25,7 +27,7 @@ def skipnet(w, image, blocks):
         decisions.append(score > 0)
         layer = name.format("layer")
         if score > 0:
-            x = _block(w, layer, x)
+            x = residual_block(w, layer, x)
         elif f"{layer}.downsample.0.weight" in w:
             x = _project(w, f"{layer}.downsample", x)
     return w["fc.weight"] @ x.mean((0, 2, 3)) + w["fc.bias"], decisions
@@ -36,7 +38,7 @@ def dynconv(w, image, blocks):
 
     The residual branch is computed at active positions alone; what it may not need is NaN.
     """
-    x = _bn(w, "bn1", F.conv2d(_normalize(image)[None], w["conv1.weight"], padding=1)).relu()
+    x = stem(w, image)
     masks = []
     for stage in (1, 2, 3):
         for index in range(blocks):
@@ -49,6 +51,25 @@ def dynconv(w, image, blocks):
             shortcut = _project(w, f"{name}.downsample", x) if stride > 1 else x
             x = _sparse_residual(w, name, x, mask, shortcut, stride).relu()
     return w["fc.weight"] @ x.mean((0, 2, 3)) + w["fc.bias"], masks
+
+
+def stem(w, image):
+    """What the first block gets for one image (3, H, W). Shape: (1, 16, H, W)."""
+    return _bn(w, "bn1", F.conv2d(_normalize(image)[None], w["conv1.weight"], padding=1)).relu()
+
+
+def residual_block(w, name, x):
+    """A complete residual block; without a projection in the weights its shortcut is option A."""
+    outer, inner = w[f"{name}.conv1.weight"].shape[:2]
+    shortcut, stride = x, 2 if inner != outer else 1
+    if f"{name}.downsample.0.weight" in w:
+        shortcut = _project(w, f"{name}.downsample", x)
+    elif stride == 2:
+        shortcut = x.new_zeros(1, outer, x.shape[2] // 2, x.shape[3] // 2)
+        shortcut[:, (outer - inner) // 2 : (outer + inner) // 2] = x[:, :, ::2, ::2]
+    out = F.conv2d(x, w[f"{name}.conv1.weight"], stride=stride, padding=1)
+    out = F.conv2d(_bn(w, f"{name}.bn1", out).relu(), w[f"{name}.conv2.weight"], padding=1)
+    return (_bn(w, f"{name}.bn2", out) + shortcut).relu()
 
 
 def neighbours(mask):
@@ -88,11 +109,3 @@ def _bn(w, name, x):
 
 def _project(w, name, x):
     return _bn(w, f"{name}.1", F.conv2d(x, w[f"{name}.0.weight"], stride=2))
-
-
-def _block(w, name, x):
-    projected = f"{name}.downsample.0.weight" in w
-    out = F.conv2d(x, w[f"{name}.conv1.weight"], stride=2 if projected else 1, padding=1)
-    out = F.conv2d(_bn(w, f"{name}.bn1", out).relu(), w[f"{name}.conv2.weight"], padding=1)
-    shortcut = _project(w, f"{name}.downsample", x) if projected else x
-    return (_bn(w, f"{name}.bn2", out) + shortcut).relu()

@@ -27,10 +27,12 @@ FILLED = {
 }
 
 SKIPNET_HARD = (
-    "-0.469591 -0.392753 1.242948 -0.699145 -0.330086 0.362053 -0.289319 0.620233 0.153280 -0.447413"
+    "-0.469591 -0.392753 1.242948 -0.699145 -0.330086 "
+    "0.362053 -0.289319 0.620233 0.153280 -0.447413"
 )
 DYNCONV_HARD = (
-    "-0.290038 0.094418 0.354681 -0.205287 -0.165001 -0.089502 -0.239019 -0.019502 0.033259 -0.012609"
+    "-0.290038 0.094418 0.354681 -0.205287 -0.165001 "
+    "-0.089502 -0.239019 -0.019502 0.033259 -0.012609"
 )
 
 GOLDEN = [
@@ -104,9 +106,12 @@ def test_skipnet_decisions():
     ]
     ends = record[0].margin[0].item(), record[-1].margin[0].item()
     assert ends == pytest.approx((-0.025317, -0.021693), abs=1e-6)
-    with torch.no_grad(), gradient_method(network, LGM(Sigmoid(5))):
-        with record_decisions(network) as record:
-            network(images())
+    with (
+        torch.no_grad(),
+        gradient_method(network, LGM(Sigmoid(5))),
+        record_decisions(network) as record,
+    ):
+        network(images())
     ends = record[0].occupancy[0].item(), record[-1].occupancy[0].item()
     assert ends == pytest.approx((0.468396, 0.598937), abs=1e-6)
 
@@ -134,7 +139,7 @@ def test_conditional_macs_by_hand():
     dynconv = FILLED["DynConv-32"]()
     with torch.no_grad(), record_occupancies(dynconv) as record:
         dynconv(images())
-    # MACs per position of mask and dilated mask: conv2 and conv1 of each stage (reference page, 7.1)
+    # MACs per position of mask (conv2) and dilated mask (conv1): reference page, 7.1
     per_position = [(2304, 2304)] * 5 + [(9216, 4608)] + [(9216, 9216)] * 4
     per_position += [(36864, 18432)] + [(36864, 36864)] * 4
     expected = sum(

@@ -1,0 +1,1 @@
+"""Composes victims, attacks and data: the command line, the predict loop, its reports."""

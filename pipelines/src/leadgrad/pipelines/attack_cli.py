@@ -13,7 +13,6 @@ import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.attack_module import AttackModule
@@ -21,7 +20,8 @@ from leadgrad.pipelines.callbacks import LiveScores, RecordWriter, StopOnSignal
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.rundir import RunDirectory, RunError
+from leadgrad.pipelines.stopping import stoppable
 from leadgrad.victims import save_weights
 
 TRAINER_DEFAULTS = {
@@ -58,7 +58,7 @@ class AttackCLI(CLI):
         )
 
     def run_config(self) -> dict[str, Any]:
-        """The configuration that run.json keeps: all but the trainer and the paths of config files."""
+        """What run.json keeps of the configuration: all but the trainer and the config files."""
         content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         return {name: content[name] for name in ("seed_everything", "model", "data")}
 
@@ -67,37 +67,65 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
     """Runs ``leadgrad attack`` with these arguments.
 
     Returns:
-        Content of results.json, in every process.
+        Content of results.json; nothing in processes other than the first.
 
     Raises:
-        RunError: If the run directory holds another run.
+        RunError: If the run directory holds another run, or batches are missing in the end.
+        ValueError: If the network and the data have different numbers of classes, or a value is
+            not finite.
     """
     cli = AttackCLI(args)
     run = RunDirectory(cli.config.run_dir)
     config = cli.run_config()
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
     seed_everything(config["seed_everything"], verbose=False)
-    run.path.mkdir(parents=True, exist_ok=True)
-    fingerprint = _fingerprint(run, config, module, data)
-    finished = run.open(
-        {
-            "fingerprint": fingerprint,
+    _check_classes(module, data)
+    finished = _open(run, config, cli, args)
+    data.finished_batches = finished
+    count = data.num_attack_batches()
+    if len(finished) < count:
+        with stoppable(trainer, ["leadgrad", "attack", *args], str(run.batches)):
+            _predict(trainer, module, data, run)
+        # Not in a callback: Lightning calls none in a process that has no batch to attack
+        trainer.strategy.barrier("all batches are written")
+    if not trainer.is_global_zero:
+        return {}
+    complete = all((run.path / name).exists() for name in ("results.json", "report.html"))
+    if len(finished) < count or not complete:
+        _summarise(run, config, module, count)
+    return run.results()
+
+
+def _check_classes(module: AttackModule, data: ImageDataModule) -> None:
+    """Asks the victim for one answer, before anything is written."""
+    image = data.split(data.attack_split).images[:1].float() / 255
+    logits, classes = module.decide(image)[0].shape[1], len(data.class_names)
+    if logits != classes:
+        raise ValueError(
+            f"the network answers with {logits} logits, but {type(data).__name__} has {classes} "
+            f"classes; give a network of num_classes={classes}, or the data it was trained on"
+        )
+
+
+def _open(
+    run: RunDirectory, config: dict[str, Any], cli: AttackCLI, args: Sequence[str]
+) -> set[int]:
+    """Opens the run, and keeps the attacked weights in it for verification."""
+    fresh = run.weights.with_name(f".{run.weights.name}.{cli.trainer.global_rank}")
+    try:
+        weights = save_weights(cli.model.network, fresh)
+        header = {
+            "fingerprint": _fingerprint(config, cli.datamodule, weights),
             "config": config,
             "command": shlex.join(["leadgrad", "attack", *args]),
-            "classes": list(data.class_names),
+            "classes": list(cli.datamodule.class_names),
             "versions": versions(),
         }
-    )
-    data.finished_batches = finished
-    unfinished = data.num_attack_batches() - len(finished)
-    if unfinished:
-        _predict(trainer, module, data, run)
-    complete = all((run.path / name).exists() for name in ("results.json", "report.html"))
-    if trainer.is_global_zero and (unfinished or not complete):
-        results = summary(run, module.network, module.attack, config)
-        run.write("results.json", json.dumps(results, indent=2).encode())
-        write_report(run)
-    return run.results() if trainer.is_global_zero else {}
+        finished = run.open(header)
+        fresh.replace(run.weights)  # only now: a directory of another run stays as it is
+    finally:
+        fresh.unlink(missing_ok=True)
+    return finished
 
 
 def _predict(
@@ -105,18 +133,15 @@ def _predict(
 ) -> None:
     if not trainer.loggers:
         trainer.logger = TensorBoardLogger(run.path, name="tensorboard", version="")
-    trainer.callbacks.extend([RecordWriter(run, data.batch_size), LiveScores(), StopOnSignal()])
+    callbacks = [RecordWriter(run, data.batch_size), LiveScores(), StopOnSignal()]
+    trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by Trainer's connector
     trainer.predict(module, datamodule=data, return_predictions=False)
 
 
-def _fingerprint(
-    run: RunDirectory, config: dict[str, Any], module: AttackModule, data: ImageDataModule
-) -> dict[str, Any]:
-    """What makes a run this run: paths, devices and workers are not in it, weights and pixels are."""
-    model = {name: value for name, value in config["model"].items() if name != "weights"}
-    weights = _save_victim(run, module)
+def _fingerprint(config: dict[str, Any], data: ImageDataModule, weights: str) -> dict[str, Any]:
+    """What makes a run this run: weights and pixels, but no paths, devices or workers."""
     return {
-        "model": model,
+        "model": {name: value for name, value in config["model"].items() if name != "weights"},
         "weights_sha256": weights,
         "data": {**data.manifest(), "batch_size": data.batch_size},
         "seed_everything": config["seed_everything"],
@@ -125,15 +150,17 @@ def _fingerprint(
     }
 
 
-def _save_victim(run: RunDirectory, module: AttackModule) -> str:
-    """Keeps the attacked weights in the run directory, for verification; returns their SHA-256."""
-    fresh = run.weights.with_name(f".{run.weights.name}.{rank_zero_only.rank}")
-    digest = save_weights(module.network, fresh)
-    if run.weights.exists():
-        fresh.unlink()
-    else:
-        fresh.replace(run.weights)
-    return digest
+def _summarise(run: RunDirectory, config: dict[str, Any], module: AttackModule, count: int) -> None:
+    done = len(run.finished())
+    if done < count:
+        raise RunError(
+            f"{run.path} has {done} of {count} batches; start the same command again, without a "
+            "limit on the trainer's batches"
+        )
+    results = summary(run, module.network, module.attack, config)
+    run.write("results.json", json.dumps(results, indent=2).encode())
+    write_report(run)
+    run.sweep()
 
 
 def main(args: Sequence[str]) -> int:

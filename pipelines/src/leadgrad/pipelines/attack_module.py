@@ -29,10 +29,10 @@ class AttackModule(LightningModule):
         attack: What to do to it.
         method: What the gradient sees of the decisions.
         weights: File to load strictly into the network; None keeps what the network was built with.
-        prepare: Attack a copy that is frozen, with BN folded and channels_last; False keeps BN apart
-            (slower, the same up to rounding).
-        surrogate_precision: ``"bfloat16"`` computes the attack's gradient under autocast; the victim's
-            decisions, hence every number reported, stay in float32.
+        prepare: Attack a copy that is frozen, with BN folded and channels_last; False keeps BN
+            apart (slower, the same up to rounding).
+        surrogate_precision: ``"bfloat16"`` computes the attack's gradient under autocast; the
+            victim's decisions, hence every number reported, stay in float32.
     """
 
     def __init__(
@@ -69,9 +69,14 @@ class AttackModule(LightningModule):
         return logits, record
 
     def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord:
-        """Attacks one batch."""
+        """Attacks one batch.
+
+        Raises:
+            ValueError: If the victim's logits are not finite, whose predictions mean nothing.
+        """
         images = batch["image"]
         clean_logits, clean_decisions = self.decide(images)
+        _check_finite(clean_logits, batch["index"])
 
         def victim(x: Tensor) -> Tensor:
             # The attack asks for the clean images first, which were just decided
@@ -81,6 +86,16 @@ class AttackModule(LightningModule):
             self.surrogate, images, batch["label"], victim=victim, sample_ids=batch["index"]
         )
         adv_logits, adv_decisions = self.decide(adv)
+        _check_finite(adv_logits, batch["index"])
         return BatchRecord.of(
             batch, adv, (clean_logits, adv_logits), (clean_decisions, adv_decisions)
+        )
+
+
+def _check_finite(logits: Tensor, index: Tensor) -> None:
+    bad = ~logits.isfinite().all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"the victim's logits of {int(bad.sum())} samples are not finite, the first is sample "
+            f"{int(index[bad][0])}; check the weights and that image"
         )

@@ -12,8 +12,7 @@ from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.metrics import AttackScores
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.pipelines.rundir import RunDirectory
-
-SIGTERM_EXIT = 143  # 128 + the signal's number, as shells report it
+from leadgrad.pipelines.stopping import SIGTERM_EXIT
 
 
 class RecordWriter(Callback):
@@ -39,10 +38,6 @@ class RecordWriter(Callback):
         """Writes the record."""
         seconds = time.perf_counter() - self._started
         self.run.add(int(outputs.index[0]) // self.batch_size, outputs, seconds)
-
-    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Waits until every process has written its last batch; the first one then sums up."""
-        trainer.strategy.barrier("all batches written")
 
 
 class LiveScores(Callback):

@@ -18,8 +18,6 @@ COMMANDS = {
     "demo": ("leadgrad.pipelines.demo", "train and attack small victims on real digits"),
 }
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
@@ -37,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(args if COMMANDS[args[0]][0].endswith("train_cli") else args[1:])
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return 130  # 128 + SIGINT, as shells report it
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("LEADGRAD_TRACEBACK"):
             raise
@@ -59,8 +57,6 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6's own call of a name that torch 2.15 deprecates
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
-
-
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()
+    # Lightning's remarks; what a run was made with is in its results
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)

@@ -21,7 +21,7 @@ class RunMetric(Metric):
     """A metric of this process's batches.
 
     No collective may run in the predict loop (processes may have different numbers of batches), so
-    ``compute`` does not gather; a run's numbers are computed by one process from all batches' files.
+    ``compute`` does not gather; one process computes a run's numbers, from all batches' files.
     """
 
     full_state_update = False
@@ -57,10 +57,10 @@ class AttackScores(RunMetric):
 
 
 class ArchitectureChange(RunMetric):
-    """Units that flipped, in the four countings: (decisions, + dependents) x (all, attacked samples).
+    """Units that flipped, in four countings: (decisions, + dependents) x (all, attacked samples).
 
-    Attacked samples are those that the goal calls eligible: for an untargeted attack, those that the
-    victim gets right before it.
+    Attacked samples are those that the goal calls eligible: for an untargeted attack, those that
+    the victim gets right before it.
     """
 
     COUNTINGS = (
@@ -69,6 +69,7 @@ class ArchitectureChange(RunMetric):
         "decisions+dependents/all",
         "decisions+dependents/attacked",
     )
+    sums: Tensor
 
     def __init__(self, network: nn.Module, goal: Goal) -> None:
         super().__init__()
@@ -108,6 +109,10 @@ class ArchitectureChange(RunMetric):
 class Compute(RunMetric):
     """Units executed and conditional MACs, before and after, summed over all samples."""
 
+    samples: Tensor
+    units: Tensor
+    macs: Tensor
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = (network,)
@@ -126,7 +131,7 @@ class Compute(RunMetric):
                 self.macs[side] += 0 if macs is None else macs.sum()
 
     def compute(self) -> dict[str, dict[str, float | None]]:
-        """Means per sample, before and after; MACs are None where the network does not tell them."""
+        """Means per sample, before and after; MACs are None where the network tells none."""
         network, count = self.network[0], max(int(self.samples), 1)
         full = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
         macs: list[float | None] = [None, None]

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from jsonargparse import set_parsing_settings
@@ -13,17 +14,24 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from leadgrad.attacks import Attack
 
-# Attacks are dataclasses that are chosen by class; jsonargparse takes dataclasses as fixed otherwise.
+# Attacks are dataclasses chosen by class; jsonargparse takes dataclasses as fixed otherwise
 set_parsing_settings(subclasses_enabled=[Attack])
 
 _UNKNOWN = re.compile(
-    r"unrecognized arguments: (?P<argument>\S+)"
+    r"unrecognized arguments: -*(?P<argument>[^\s=]+)"
     r"|Option '(?P<option>[^']+)' is not accepted"
     r"|Key '(?P<key>[^']+)' is not expected"
-    r"|(?:Group|Subcommand) '[^']*' does not accept (?:option|nested key) '(?P<nested>[^']+)'"
+    r"|Group '(?P<group>[^']*)' does not accept option '(?P<nested>[^']+)'"
     r"|Unexpected (?:arguments|keys): (?P<unexpected>\S+)",
     re.IGNORECASE,
 )
+_NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
+_OPTIONAL = re.compile(
+    r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (Problem with .*?)"
+    r"\n\s+- Expected a <class 'NoneType'>\n.*",
+    re.DOTALL,
+)
+_NEAREST = "the nearest valid one is"
 
 
 class Parser(LightningArgumentParser):
@@ -31,30 +39,45 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2, without the usage's forty lines."""
-        found = _UNKNOWN.search(message)
-        if found:
-            wrong = next(group for group in found.groups() if group).lstrip("-").split("=")[0]
-            message += f"\n  {suggestion(wrong, self._known_keys(wrong))}"
+        # What jsonargparse says of a value that it also compared with None, which nobody gave
+        message = _OPTIONAL.sub(r"\1", message)
+        if _NEAREST not in message:  # else the parser of an inner class has answered already
+            message = "\n  ".join([message, *self._answers(message)])
         if not self.exit_on_error:
             super().error(message, ex)
         print(f"error: {message}\n(--help lists the options)", file=sys.stderr)
         raise SystemExit(2)
 
-    def _known_keys(self, wrong: str) -> list[str]:
+    def _answers(self, message: str) -> Iterator[str]:
+        if found := _UNKNOWN.search(message):
+            wrong = ".".join(part for part in found.groups() if part)
+            yield suggestion(wrong, self._known_keys())
+        if found := _NO_CLASS.search(message):
+            module = found["module"]
+            names = [name for name in vars(sys.modules[module]) if not name.startswith("_")]
+            known = [f"{module}.{name}" for name in names]
+            yield suggestion(f"{module}.{found['name']}", known, kind="class")
+
+    def _known_keys(self) -> list[str]:
         keys: set[str] = set()
         for action in self._actions:
             keys.add(action.dest)
             for classes in _classes(action):
                 keys.update(f"{action.dest}.{name}" for name in _parameters(classes))
-        if "." not in wrong:
-            keys |= {key.rsplit(".", 1)[-1] for key in keys}
         return sorted(keys)
 
 
-def suggestion(wrong: str, known: list[str]) -> str:
-    """A line that names the key nearest to a wrong one."""
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
-    return f"There is no key {wrong!r}; the nearest valid one is {near[0]!r}"
+def suggestion(wrong: str, known: list[str], *, kind: str = "key") -> str:
+    """A line that names what is nearest to a wrong name: as a whole, or else by its last part."""
+
+    def alike(name: str) -> float:
+        ratio, last = (
+            difflib.SequenceMatcher(None, wrong, part).ratio()
+            for part in (name, name.rsplit(".", 1)[-1])
+        )
+        return max(ratio, 0.9 * last)
+
+    return f"There is no {kind} {wrong!r}; {_NEAREST} {max(known, key=alike)!r}"
 
 
 class CLI(LightningCLI):
@@ -63,7 +86,9 @@ class CLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Our parser in place of Lightning's."""
         self.parser_class = Parser
-        return super().init_parser(**{**kwargs, "dump_header": None})
+        parser = super().init_parser(**{**kwargs, "dump_header": None})
+        parser.allow_abbrev = False  # a misspelt option must not pass for a longer one
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses without Lightning's warning about a second source of arguments."""

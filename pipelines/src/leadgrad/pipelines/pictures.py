@@ -14,7 +14,7 @@ from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 
-SKIPPED, EXECUTED = (38, 40, 46), (236, 236, 230)
+SKIPPED, EXECUTED = (58, 62, 70), (157, 205, 190)
 SWITCHED_ON, SWITCHED_OFF = (230, 126, 34), (52, 120, 200)
 
 
@@ -44,7 +44,7 @@ def perturbation_pixels(delta: Tensor) -> Pixels:
 def decision_pixels(before: list[Tensor], after: list[Tensor]) -> Pixels:
     """One sample's decisions: a row before, a row after, gates from left to right.
 
-    Light is executed, dark skipped; in the second row orange was switched on by the attack and blue
+    Green is executed, dark skipped; in the second row orange was switched on by the attack and blue
     switched off. A gate is one cell, or a map of its positions.
     """
     side = max([unit.shape[-1] for unit in before if unit.ndim], default=1)
@@ -60,7 +60,9 @@ def decision_pixels(before: list[Tensor], after: list[Tensor]) -> Pixels:
 
 
 def _cell(old: Tensor, new: Tensor, *, flips: bool) -> Pixels:
-    grid_old, grid_new = (unit.reshape(-1, unit.shape[-1] if unit.ndim else 1) for unit in (old, new))
+    grid_old, grid_new = (
+        unit.reshape(-1, unit.shape[-1] if unit.ndim else 1) for unit in (old, new)
+    )
     pixels = np.where(grid_new.numpy()[..., None], EXECUTED, SKIPPED)
     if flips:
         pixels = np.where((grid_new & ~grid_old).numpy()[..., None], SWITCHED_ON, pixels)

@@ -1,17 +1,22 @@
-"""What one attacked batch leaves behind: everything that a number of the report is computed from."""
+"""What one attacked batch leaves behind: all that the report's numbers are computed from."""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from math import prod
 from typing import Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+
+class RecordError(ValueError):
+    """A file that is no record of a batch."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,16 @@ class BatchRecord:
         )
 
     def decisions(self, units: Tensor) -> list[Tensor]:
-        """Flat units (B, U) as one bool tensor (B, ...) per gate, as ``record_occupancies`` gives."""
+        """Flat units (B, U) as ``record_occupancies`` gives them: bool (B, ...) per gate."""
         sizes = [prod(shape) for shape in self.unit_shapes]
-        parts = units.split(sizes, dim=1) if sizes else ()
+        parts = torch.split(units, sizes, dim=1) if sizes else ()
         return [
             part.reshape(len(units), *shape)
             for part, shape in zip(parts, self.unit_shapes, strict=True)
         ]
 
     def to_bytes(self) -> bytes:
-        """As safetensors: decisions packed to bits, clean images to bytes where that is lossless."""
+        """As safetensors: decisions as bits, and clean images as bytes where that is lossless."""
         tensors = {
             "index": self.index,
             "label": self.label,
@@ -92,24 +97,34 @@ class BatchRecord:
         return save(tensors, metadata={"unit_shapes": json.dumps(self.unit_shapes)})
 
     @classmethod
-    def read(cls, path: str) -> Self:
-        """Reads what ``to_bytes`` wrote."""
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            shapes: list[list[int]] = json.loads(file.metadata()["unit_shapes"])
-        count = sum(prod(shape) for shape in shapes)
-        clean = tensors.pop("clean_inputs")
-        if clean.dtype == torch.uint8:
-            clean = clean.to(tensors["adv_inputs"].dtype) / 255
-        return cls(
-            **{
-                **tensors,
-                "clean_inputs": clean,
-                "clean_units": _unpack(tensors["clean_units"], count),
-                "adv_units": _unpack(tensors["adv_units"], count),
-            },
-            unit_shapes=shapes,
-        )
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads what ``to_bytes`` wrote.
+
+        Raises:
+            RecordError: If the file is damaged or holds something else.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                shapes: list[list[int]] = json.loads(file.metadata()["unit_shapes"])
+            count = sum(prod(shape) for shape in shapes)
+            clean = tensors.pop("clean_inputs")
+            if clean.dtype == torch.uint8:
+                clean = clean.to(tensors["adv_inputs"].dtype) / 255
+            for name in ("clean_units", "adv_units"):
+                tensors[name] = _unpack(tensors[name], count)
+            record = cls(clean_inputs=clean, unit_shapes=shapes, **tensors)
+        except (SafetensorError, LookupError, TypeError, ValueError) as error:
+            raise RecordError(
+                f"{path} is no record of a batch ({error}); delete it and start the attack's "
+                "command again"
+            ) from error
+        sizes = {len(value) for value in (*tensors.values(), clean)}
+        if len(sizes) != 1:
+            raise RecordError(
+                f"{path} holds tensors of {sorted(sizes)} samples, expected one number"
+            )
+        return record
 
 
 def _as_bytes_if_lossless(images: Tensor) -> Tensor:
@@ -125,4 +140,6 @@ def _pack(units: Tensor) -> Tensor:
 
 
 def _unpack(packed: Tensor, count: int) -> Tensor:
+    if packed.shape[1] != -(-count // 8):
+        raise ValueError(f"{packed.shape[1]} bytes of decisions, expected {count} bits")
     return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=count).astype(bool))

@@ -110,7 +110,9 @@ def _chart(run: RunDirectory) -> str | None:
         executed.append(
             torch.stack(
                 [
-                    torch.stack([unit.double().reshape(len(unit), -1).mean(1) for unit in units], 1).sum(0)
+                    torch.stack(
+                        [unit.double().reshape(len(unit), -1).mean(1) for unit in units], 1
+                    ).sum(0)
                     for units in map(record.decisions, (record.clean_units, record.adv_units))
                 ]
             )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from statistics import NormalDist
 from typing import Any
 
 import numpy
 import torch
-from scipy.stats import binomtest
 from torch import nn
 
 from leadgrad.attacks import Attack
@@ -22,8 +22,12 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """The Wilson 95 % interval of a proportion, in percent; (0, 100) without trials."""
     if not trials:
         return 0.0, 100.0
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return 100 * float(interval.low), 100 * float(interval.high)
+    z = NormalDist().inv_cdf(0.975)
+    share, weight = successes / trials, z * z / trials
+    centre = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * ((share * (1 - share) + weight / 4) / trials) ** 0.5
+    # At no or only successes one end is 0 or 1 exactly, but for rounding
+    return 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)
 
 
 def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, Any]:
@@ -31,7 +35,7 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
 
     ``adversarial_accuracy`` counts samples right before and after, over all, as the paper does;
     ``robust_accuracy`` those right after, whatever they were before. The two differ only where an
-    attack may turn a wrong answer right. ``attack_success_rate`` is over the samples worth attacking.
+    attack may turn a wrong answer right. ``attack_success_rate`` is over samples worth attacking.
 
     Args:
         run: With finished batches.
@@ -63,6 +67,7 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
         },
         "compute": compute.compute(),
         "digest": digest(run.records()),
+        "wall_s": round(run.seconds(), 3),
     }
 
 
@@ -80,6 +85,26 @@ def versions() -> dict[str, str]:
     }
 
 
+def provenance(run: RunDirectory, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of results.json that says what was measured.
+
+    Args:
+        run: Opened.
+        config: The run's configuration, as in run.json.
+    """
+    model = config["model"]
+    settings = model["attack"]["init_args"]
+    return {
+        "victim": model["network"],
+        "method": model["method"],
+        "attack": model["attack"],
+        "threat": settings["threat"],
+        "data": run.run()["fingerprint"]["data"],
+        "seed": {"attack": settings["seed"], "everything": config["seed_everything"]},
+        "precision": model["surrogate_precision"],
+    }
+
+
 def summary(
     run: RunDirectory, network: nn.Module, attack: Attack, config: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -89,19 +114,10 @@ def summary(
         run: With all batches finished.
         network: The victim.
         attack: The attack.
-        config: The run's configuration, its ``model`` part as given to the parser.
+        config: The run's configuration, as in run.json.
     """
-    model = config["model"]
-    settings = model["attack"]["init_args"]
     return {
         **measure(run, network, attack),
-        "victim": model["network"],
-        "method": model["method"],
-        "attack": model["attack"],
-        "threat": settings["threat"],
-        "data": run.run()["fingerprint"]["data"],
-        "seed": {"attack": settings["seed"], "everything": config["seed_everything"]},
-        "precision": model["surrogate_precision"],
+        **provenance(run, config),
         "versions": versions(),
-        "wall_s": round(run.seconds(), 3),
     }

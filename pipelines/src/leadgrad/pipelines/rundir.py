@@ -3,7 +3,7 @@
     run.json                 fingerprint, configuration, command and versions, written first
     victim.safetensors       the attacked weights
     batches/000012.*         one batch's record (.safetensors) and its size and SHA-256 (.json)
-    results.json, report.html, tensorboard/     written last
+    results.json, report.html, tensorboard/     the numbers and pages, once all batches are finished
 
 A batch counts as finished when its .json, which is written after the record, matches the record.
 """
@@ -51,13 +51,20 @@ class RunDirectory:
             Numbers of the finished batches.
 
         Raises:
-            RunError: If the directory holds another run; the differing keys are named.
+            RunError: If the directory holds another run; the differing keys are named. Or if its
+                run.json is damaged, or missing although there are batches.
         """
-        record = self.path / "run.json"
-        if record.exists():
-            _compare(self.run()["fingerprint"], json.loads(json.dumps(run["fingerprint"])), self.path)
+        if (self.path / "run.json").exists():
+            _compare(
+                self.run()["fingerprint"], json.loads(json.dumps(run["fingerprint"])), self.path
+            )
+        elif self.numbers(".json"):
+            raise RunError(
+                f"{self.batches} holds batches, but without run.json nothing tells of which "
+                "attack; restore that file, delete the batches, or give another --run_dir"
+            )
         else:
-            self.batches.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self.write("run.json", json.dumps(run, indent=2).encode())
         return self.finished()
 
@@ -65,17 +72,23 @@ class RunDirectory:
         """Content of run.json.
 
         Raises:
-            RunError: If there is none.
+            RunError: If there is none, or it is damaged.
         """
-        return self._json("run.json")
+        content = self._json("run.json", "restore it, or give another --run_dir")
+        if not isinstance(content.get("fingerprint"), dict):
+            raise RunError(
+                f"{self.path / 'run.json'} is damaged: it has no fingerprint; restore it, or give "
+                "another --run_dir"
+            )
+        return content
 
     def results(self) -> dict[str, Any]:
         """Content of results.json.
 
         Raises:
-            RunError: If there is none: the run has not finished.
+            RunError: If there is none (the run has not finished), or it is damaged.
         """
-        return self._json("results.json")
+        return self._json("results.json", "delete it and start the attack's command again")
 
     def write(self, name: str, data: bytes) -> None:
         """Writes a file of the run directory atomically."""
@@ -83,6 +96,7 @@ class RunDirectory:
 
     def add(self, batch: int, record: BatchRecord, seconds: float) -> None:
         """Writes one batch's record, then the note that it is finished."""
+        self.batches.mkdir(exist_ok=True)
         data = record.to_bytes()
         write_atomically(self._record(batch), data)
         note = {
@@ -94,31 +108,51 @@ class RunDirectory:
         }
         write_atomically(self._note(batch), json.dumps(note).encode())
 
+    def numbers(self, suffix: str) -> list[int]:
+        """Numbers of the batches that have a file of this suffix, ascending."""
+        stems = (path.stem for path in self.batches.glob(f"[0-9]*{suffix}"))
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
     def finished(self) -> set[int]:
         """Numbers of the batches whose files are whole; a damaged one will be attacked again."""
-        numbers = (int(path.stem) for path in self.batches.glob("[0-9]*.json"))
-        return {number for number in numbers if self.problem(number) is None}
+        return {batch for batch in self.numbers(".json") if self.problem(batch) is None}
 
     def problem(self, batch: int) -> str | None:
         """What is wrong with a batch's files, or None."""
         try:
             note = json.loads(self._note(batch).read_bytes())
+            expected = (note["bytes"], note["sha256"])
             data = self._record(batch).read_bytes()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             return f"batch {batch}: {error}"
-        if len(data) != note["bytes"] or hashlib.sha256(data).hexdigest() != note["sha256"]:
+        except (ValueError, LookupError, TypeError) as error:
+            return f"batch {batch}: {self._note(batch)} is no note of a batch ({error!r})"
+        if (len(data), hashlib.sha256(data).hexdigest()) != expected:
             return f"batch {batch}: {self._record(batch)} differs from what was written"
         return None
 
+    def record(self, batch: int) -> BatchRecord:
+        """One batch.
+
+        Raises:
+            RecordError: If the file is no record of a batch.
+        """
+        return BatchRecord.read(self._record(batch))
+
     def records(self) -> Iterator[BatchRecord]:
         """All batches, in order."""
-        for path in sorted(self.batches.glob("[0-9]*.safetensors")):
-            yield BatchRecord.read(str(path))
+        return map(self.record, self.numbers(".safetensors"))
 
     def seconds(self) -> float:
         """Time spent on attacking, summed over batches, whichever process or session did them."""
-        notes = (json.loads(path.read_bytes()) for path in self.batches.glob("[0-9]*.json"))
+        notes = (json.loads(self._note(batch).read_bytes()) for batch in self.numbers(".json"))
         return float(sum(note["seconds"] for note in notes))
+
+    def sweep(self) -> None:
+        """Removes what killed processes left half-written; only when no other one is writing."""
+        for folder in (self.path, self.batches):
+            for leftover in folder.glob(".*.????????"):
+                leftover.unlink(missing_ok=True)
 
     def _record(self, batch: int) -> Path:
         return self.batches / f"{batch:06d}.safetensors"
@@ -126,7 +160,7 @@ class RunDirectory:
     def _note(self, batch: int) -> Path:
         return self.batches / f"{batch:06d}.json"
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, remedy: str) -> dict[str, Any]:
         try:
             content: dict[str, Any] = json.loads((self.path / name).read_bytes())
         except FileNotFoundError as error:
@@ -134,7 +168,9 @@ class RunDirectory:
                 f"{self.path} has no {name}; give the --run_dir of a finished `leadgrad attack`"
             ) from error
         except ValueError as error:
-            raise RunError(f"{self.path / name} is damaged: {error}") from error
+            raise RunError(f"{self.path / name} is damaged: {error}; {remedy}") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{self.path / name} is damaged: it holds no JSON object; {remedy}")
         return content
 
 

@@ -88,8 +88,11 @@ def setting_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def print_results(results: Mapping[str, Any], file: IO[str]) -> None:
     """Prints one run."""
-    table = Table(title=f"{class_name(results['attack'])} on {class_name(results['victim'])} "
-                  f"under {class_name(results['method'])}", show_header=False)
+    table = Table(
+        title=f"{class_name(results['attack'])} on {class_name(results['victim'])} "
+        f"under {class_name(results['method'])}",
+        show_header=False,
+    )
     for row in (*setting_rows(results)[:6], *result_rows(results)):
         table.add_row(*row)
     Console(file=file).print(table)

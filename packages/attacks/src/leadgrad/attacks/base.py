@@ -51,7 +51,7 @@ class Attack:
         Args:
             surrogate: Model that gradients are taken of.
             inputs: Clean inputs. Shape: (N, ...), floating point.
-            labels: Right classes. Shape: (N,), int64.
+            labels: Right classes. Shape: (N,), any integer type.
             victim: Model that decides what is right, and what is best where the attack chooses.
             sample_ids: Id of each sample for its random numbers. Shape: (N,); 0 to N-1 if None.
 
@@ -59,15 +59,16 @@ class Attack:
             Adversarial inputs in the inputs' shape and dtype, detached.
 
         Raises:
-            TypeError: If inputs are not floating point or labels not integers.
+            TypeError: If inputs are not floating point, or labels or ids not integers.
             ValueError: If shapes disagree, or a value or a gradient is not finite.
             BudgetError: If ``run`` returned what the threat model forbids even after projection.
         """
         _validate(inputs, labels)
+        _validate_ids(sample_ids, len(inputs))
         # Lightning's predict loop may run in inference mode, where no graph can be built and whose
         # tensors can never require a gradient; hence leaving it, and the copies.
         with torch.inference_mode(False), torch.enable_grad():
-            inputs, labels = inputs.detach().clone(), labels.clone()
+            inputs, labels = inputs.detach().clone(), labels.clone().long()
             ids = torch.arange(len(inputs)) if sample_ids is None else sample_ids.clone().cpu()
             if not len(inputs):
                 return inputs
@@ -115,6 +116,17 @@ def _validate(inputs: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"{int((~finite).sum())} of {len(inputs)} inputs hold NaN or infinity, the first is "
             f"number {first} of its batch; repair or leave out that sample"
+        )
+
+
+def _validate_ids(sample_ids: Tensor | None, samples: int) -> None:
+    if sample_ids is None:
+        return
+    if sample_ids.is_floating_point() or sample_ids.dtype == torch.bool:
+        raise TypeError(f"sample_ids must be of an integer type, got {sample_ids.dtype}")
+    if sample_ids.shape != (samples,):
+        raise ValueError(
+            f"sample_ids must name each sample, shape ({samples},), got {tuple(sample_ids.shape)}"
         )
 
 

@@ -9,15 +9,14 @@ names.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import pickle
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_save
 from torch import Tensor, nn
@@ -32,7 +31,10 @@ class CheckpointError(ValueError):
 
 
 def load_published(
-    network: Network, source: Mapping[str, object] | str | os.PathLike[str]
+    network: Network,
+    source: Mapping[str, object] | str | os.PathLike[str],
+    *,
+    sha256: str | None = None,
 ) -> Network:
     """Loads weights strictly and returns the network.
 
@@ -41,15 +43,20 @@ def load_published(
         source: A state dict, a dict that holds one under ``state_dict``, or the path of a
             ``.safetensors`` file or of a torch file (read with ``weights_only=True``: no code in it
             runs).
+        sha256: Digest (hex) that the file must have. Neither format notices a flipped bit by
+            itself.
 
     Raises:
-        CheckpointError: If the file is unreadable or unsafe, a key is missing or left over, a shape
-            differs, or a value is not finite. The network is then unchanged.
+        CheckpointError: If the file is unreadable, unsafe or not the expected one, a key is missing
+            or left over, a shape differs, or a value is not finite. The network is then unchanged.
+        TypeError: If ``sha256`` is given for a state dict, which is no file.
     """
-    if isinstance(source, Mapping):
+    if not isinstance(source, Mapping):
+        origin, content = str(source), _read(Path(source), sha256)
+    elif sha256 is None:
         origin, content = "the state dict", source
     else:
-        origin, content = str(source), _read(Path(source))
+        raise TypeError("sha256 is the digest of a file, but source is a state dict; give its path")
     state = _complete(network, _tensors(content, origin))
     _compare(network.state_dict(), state, origin)
     network.load_state_dict(state, strict=True)
@@ -85,17 +92,24 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read(path: Path) -> Mapping[str, object]:
+def _read(path: Path, sha256: str | None) -> Mapping[str, object]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the path of an existing weights file")
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256.lower():
+        raise CheckpointError(
+            f"{path} has SHA-256 {digest}, expected {sha256}; get the file again, or the digest of "
+            "this one if it is meant"
+        )
     try:
         if path.suffix == ".safetensors":
-            return safetensors_load(path.read_bytes())
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return safetensors_load(data)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle fails in any way: KeyError, struct.error, ...
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(
-            f"{path} was refused: {reason} Get an intact file that holds tensors only"
+            f"{path} was refused ({reason}); get an intact file that holds tensors only"
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict")
@@ -108,6 +122,8 @@ def _tensors(content: Mapping[str, object], origin: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{origin} holds no state dict, neither itself nor under 'state_dict'"
         )
+    if not all(isinstance(name, str) for name in inner):
+        raise CheckpointError(f"{origin} has keys that are no names; expected a state dict")
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in inner):
             inner = {name.removeprefix(prefix): value for name, value in inner.items()}

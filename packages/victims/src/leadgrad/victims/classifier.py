@@ -7,7 +7,9 @@ gets into the checkpoint's state dict, and no object that ``torch.load(weights_o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +54,7 @@ class Classifier(LightningModule):
         self.network = network.to(memory_format=layout)
         self.recipe = recipe
         self.label_smoothing = label_smoothing
+        self.noise_seed = 0
         self.val_loss = MeanMetric()
         self.val_accuracy = MeanMetric()
 
@@ -70,8 +73,10 @@ class Classifier(LightningModule):
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step's loss, logged."""
-        loss, terms = self.training_loss(batch)
+        """One step's loss, logged. What it draws depends on seed, epoch, batch and device alone."""
+        step = (self.noise_seed, self.current_epoch, batch_idx, self.global_rank)
+        with _seeded(step, self.device):
+            loss, terms = self.training_loss(batch)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
         return loss
@@ -92,3 +97,15 @@ class Classifier(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+@contextmanager
+def _seeded(step: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Random numbers of ``step`` alone, so that a resumed run draws what an unbroken one would.
+
+    The global generators are left as they were.
+    """
+    digest = hashlib.blake2b(repr(step).encode(), digest_size=8).digest()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(digest, "little"))
+        yield

@@ -19,6 +19,7 @@ from leadgrad.victims.layers import (
     BasicBlock,
     Normalize,
     Projection,
+    gumbel_like,
     init_fan_out,
     stage_geometry,
 )
@@ -44,6 +45,26 @@ def dilate(mask: Tensor, stride: int = 1) -> Tensor:
     return F.max_pool2d(mask.float(), 3, stride=1, padding=1) > 0.5
 
 
+def one_channel_conv3x3(x: Tensor, weight: Tensor) -> Tensor:
+    """conv3x3 with padding 1 and one output channel, as a matrix product and nine shifted sums.
+
+    A CPU convolution pads its output channels to a vector's width, so that one channel costs as
+    much as sixteen; this way it costs a third (`bench/attack_speed.py` measures the whole step).
+
+    Args:
+        x: Shape: (B, C, H, W).
+        weight: Shape: (1, C, 3, 3).
+
+    Returns:
+        Shape: (B, 1, H, W).
+    """
+    batch, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+    taps = weight[0].flip(1, 2).reshape(channels, 9).t()
+    # One map per tap, (B, 9, H·W); fold adds each at its own offset
+    return F.fold(taps @ pixels.transpose(1, 2), (height, width), 3, padding=1)
+
+
 class MaskConv(nn.Module):
     """Score of each output position: conv3x3 of the input plus a score of its global average."""
 
@@ -54,7 +75,12 @@ class MaskConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the margin Q (B, 1, H/stride, W/stride)."""
-        margin: Tensor = self.conv(x) + self.fc(x.mean((2, 3)))[..., None, None]
+        conv = self.conv
+        if x.device.type == "cpu" and conv.stride == (1, 1):
+            local = one_channel_conv3x3(x, conv.weight) + conv.bias
+        else:
+            local = conv(x)
+        margin: Tensor = local + self.fc(x.mean((2, 3)))[..., None, None]
         return margin
 
 
@@ -74,7 +100,7 @@ class MaskUnit(nn.Module):
         """(B, C, H, W) to the occupancy (B, 1, H/stride, W/stride)."""
         margin = self.maskconv(x)
         if self.training and self.noise:
-            margin = margin + _gumbel_like(margin) - _gumbel_like(margin)
+            margin = margin + gumbel_like(margin) - gumbel_like(margin)
         occupancy: Tensor = self.gate(margin)
         return occupancy
 
@@ -169,8 +195,3 @@ class DynConv(GatedNetwork):
             size //= block.conv1.stride[0]
             total += sum(block.macs_per_position()) * size * size
         return total
-
-
-def _gumbel_like(margin: Tensor) -> Tensor:
-    uniform = torch.rand_like(margin)
-    return -torch.log(-torch.log(uniform + 1e-8) + 1e-8)  # the release's guards against log(0)

@@ -5,10 +5,8 @@ Verelst & Tuytelaars 2020; 2D reference page, 1.4, CIFAR column.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,8 +43,7 @@ class DynConvClassifier(Classifier):
         budget: Share t of the masked convs' MACs that the loss aims at, in (0, 1].
         sparsity_weight: Of the sparsity loss; 10 is published.
         temperature: τ of the straight-through gradient, whose slope is 1/τ; CIFAR 1 throughout.
-        noise_seed: Of the Gumbel noise, together with epoch, batch and device: a resumed run draws
-            what an unbroken one would.
+        noise_seed: Of the Gumbel noise, together with epoch, batch and device.
         label_smoothing: See ``Classifier``.
         channels_last: See ``Classifier``.
     """
@@ -79,11 +76,9 @@ class DynConvClassifier(Classifier):
         self.val_cost_share = MeanMetric()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step's loss, with noise that belongs to this step alone."""
+        """One step's loss, with noise until it ends."""
         self._set_noise(self.current_epoch <= NOISY_SHARE * self._epochs())
-        step = (self.noise_seed, self.current_epoch, batch_idx, self.global_rank)
-        with _seeded(step, self.device):
-            return super().training_step(batch, batch_idx)
+        return super().training_step(batch, batch_idx)
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy plus the weighted sparsity loss."""
@@ -183,12 +178,3 @@ def sparsity_loss(
     beyond = (share - upper).clamp_min(0) ** 2 + (lower - share).clamp_min(0) ** 2
     network = (costs.sum() / totals.sum() - budget) ** 2
     return weight * (network + beyond.mean())
-
-
-@contextmanager
-def _seeded(step: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Random numbers that depend on ``step`` alone; the global generators are left as they were."""
-    digest = hashlib.blake2b(repr(step).encode(), digest_size=8).digest()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(digest, "little"))
-        yield

@@ -45,7 +45,7 @@ class Normalize(nn.Module):
 
 
 class GlobalAverage(nn.Module):
-    """Mean over the whole map; unlike the adaptive pool, its gradient is deterministic on a GPU too."""
+    """Mean over the map. Unlike the adaptive pool's, its gradient is deterministic on a GPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, 1, 1)."""
@@ -152,3 +152,9 @@ def init_fan_out(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def gumbel_like(margin: Tensor) -> Tensor:
+    """Standard Gumbel noise shaped like ``margin``; the difference of two makes gates explore."""
+    uniform = torch.rand_like(margin)
+    return -torch.log(-torch.log(uniform + 1e-8) + 1e-8)  # DynConv's release guards log(0) so

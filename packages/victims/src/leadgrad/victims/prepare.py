@@ -46,4 +46,4 @@ def _fold(module: nn.Module, conv_name: str, bn_name: str) -> None:
             f"{type(conv).__name__} and {type(bn).__name__}; expected Conv2d and BatchNorm2d"
         )
     setattr(module, conv_name, fuse_conv_bn_eval(conv, bn).requires_grad_(False))
-    setattr(module, bn_name, nn.Identity())
+    setattr(module, bn_name, nn.Identity().eval())

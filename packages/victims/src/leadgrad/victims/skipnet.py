@@ -26,25 +26,45 @@ from leadgrad.victims.layers import (
 from leadgrad.victims.network import GatedNetwork
 
 EMBEDDING = 10  # width of the gate's embeddings and of its LSTM, as published
-
 State = tuple[Tensor, Tensor]
 
 
+class LSTMStep(nn.Module):
+    """One step of an LSTM, with the names and the initialisation of a one-layer ``nn.LSTM``.
+
+    No ``nn.LSTM``, because cuDNN refuses that one's backward in evaluation mode, which LGM needs
+    and FGM never does, and because ``torch.compile`` breaks the graph at it.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * width, width))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * width, width))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * width))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * width))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
+
+    def forward(self, x: Tensor, state: State) -> State:
+        """Input (B, width) and the (hidden, cell) before it to those after it, each (B, width)."""
+        weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
+        hidden, cell = torch.lstm_cell(x, state, *weights)
+        return hidden, cell
+
+
 class RecurrentController(nn.Module):
-    """One LSTM cell shared by all gates; each gate is one time step."""
+    """One LSTM shared by all gates; each gate is one time step."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rnn = nn.LSTM(EMBEDDING, EMBEDDING)
+        self.rnn = LSTMStep(EMBEDDING)
         self.proj = nn.Linear(EMBEDDING, 1)
 
     def forward(self, embedding: Tensor, state: State) -> tuple[Tensor, State]:
         """Embedding (B, 10) and (hidden, cell) to the margin q (B,) and the next state."""
-        # The cell function, not the module: cuDNN refuses an RNN's backward in evaluation mode,
-        # which LGM needs and FGM never does.
-        hidden, cell = torch.lstm_cell(embedding, state, *self.rnn.all_weights[0])
-        margin: Tensor = self.proj(hidden)
-        return margin.squeeze(1), (hidden, cell)
+        state = self.rnn(embedding, state)
+        margin: Tensor = self.proj(state[0])
+        return margin.squeeze(1), state
 
 
 class SkipNet(GatedNetwork):
@@ -90,6 +110,9 @@ class SkipNet(GatedNetwork):
             self.add_module(f"group{group}_gate{index}", embed)
             self._names.append(f"group{group}_{{}}{index}")
         self.control = RecurrentController()
+        # Our own choice: open gates at first. From closed ones, which the release's random bias
+        # gives half of the time, short runs get stuck with every block skipped.
+        nn.init.constant_(self.control.proj.bias, 0.3)
         self.gates = nn.ModuleList(Gate() for _ in self._names[1:])
         self.fc = nn.Linear(64, num_classes)
         init_fan_out(self)

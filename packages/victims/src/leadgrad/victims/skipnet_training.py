@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -9,16 +11,28 @@ from torchmetrics import MeanMetric
 from leadgrad.victims.classifier import Batch, Classifier
 from leadgrad.victims.gates import (
     LGM,
+    GradientMethod,
     Sigmoid,
     gradient_method,
     record_decisions,
     record_occupancies,
 )
+from leadgrad.victims.layers import gumbel_like
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.skipnet import SkipNet
 
 STRAIGHT_THROUGH = LGM(Sigmoid(1.0), forward="hard")
 """Value of the hard decision, gradient of the gate's own probability sigmoid(q)."""
+
+
+@dataclass(frozen=True)
+class GumbelStraightThrough(GradientMethod):
+    """Straight-through on a noisy margin: what survives has a margin that outgrows the noise."""
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """1 where margin plus noise is above 0, with the gradient of its sigmoid."""
+        noisy = margin + gumbel_like(margin) - gumbel_like(margin)
+        return STRAIGHT_THROUGH.occupancy(noisy, noisy > 0)
 
 
 class SkipNetClassifier(Classifier):
@@ -32,8 +46,13 @@ class SkipNetClassifier(Classifier):
         network: Its last embedding, which feeds no gate, is frozen: distributed training expects a
             gradient of every other parameter.
         recipe: Optimiser and learning rate.
-        cost_weight: Weight of the mean occupancy in the loss. Not in the paper: our own addition,
-            so that a small SkipNet on easy data learns to skip at all. 0 is the published loss.
+        rate_weight: Weight of the target-rate term: the mean over gates of (share of the batch that
+            executes the block - target_rate)². Not SkipNet's: from ConvNet-AIG (Veit & Belongie
+            2018), so that gates of a small SkipNet on easy data differ between images instead of
+            settling open or closed for all. 0 is the published loss.
+        target_rate: The share of images that each block is to be executed for.
+        gumbel_noise: Train the gates under Gumbel noise, ConvNet-AIG's too: with a target rate
+            alone the margins shrink towards 0, where a rate costs nothing to keep.
         label_smoothing: See ``Classifier``.
         channels_last: See ``Classifier``.
     """
@@ -45,31 +64,38 @@ class SkipNetClassifier(Classifier):
         network: SkipNet,
         recipe: Recipe = SGDSteps(),  # noqa: B008 - a frozen value
         *,
-        cost_weight: float = 0.0,
+        rate_weight: float = 0.0,
+        target_rate: float = 0.5,
+        gumbel_noise: bool = False,
         label_smoothing: float = 0.0,
         channels_last: bool = False,
     ) -> None:
         super().__init__(
             network, recipe, label_smoothing=label_smoothing, channels_last=channels_last
         )
-        if not cost_weight >= 0:
-            raise ValueError(f"cost_weight must be at least 0, got {cost_weight}")
-        self.cost_weight = cost_weight
+        if not rate_weight >= 0:
+            raise ValueError(f"rate_weight must be at least 0, got {rate_weight}")
+        if not 0 <= target_rate <= 1:
+            raise ValueError(f"target_rate is a share and must lie in [0, 1], got {target_rate}")
+        self.rate_weight = rate_weight
+        self.target_rate = target_rate
+        self.method = GumbelStraightThrough() if gumbel_noise else STRAIGHT_THROUGH
         self.val_computation_percent = MeanMetric()
         network.embeddings()[-1].requires_grad_(False)
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy through straight-through gates, plus the weighted mean occupancy."""
+        """Cross-entropy through straight-through gates, plus the weighted target-rate term."""
         with (
-            gradient_method(self.network, STRAIGHT_THROUGH),
+            gradient_method(self.network, self.method),
             record_decisions(self.network) as decisions,
         ):
             cross_entropy = self.cross_entropy(self(batch["image"]), batch["label"])
         occupancy = torch.stack([decision.occupancy.float() for decision in decisions])
         percent = computation_percent([decision.hard for decision in decisions]).mean()
         loss = cross_entropy
-        if self.cost_weight > 0:
-            loss = loss + self.cost_weight * occupancy.mean()
+        if self.rate_weight > 0:
+            rates = occupancy.mean(1)
+            loss = loss + self.rate_weight * (rates - self.target_rate).square().mean()
         return loss, {"cross_entropy": cross_entropy, "computation_percent": percent}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -1,0 +1,113 @@
+"""All checks, by name: ``python -m nox -s tests``. Arguments after ``--`` go to the tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "contracts", "tests", "isolated"]
+
+PACKAGES = ["packages/victims", "packages/attacks", "packages/data", "pipelines"]
+SOURCES = [f"{package}/src" for package in PACKAGES]
+# Two OpenMP threads spin at barriers: beside other load they are many times slower than one
+QUIET = {"OMP_NUM_THREADS": "1"}
+
+
+def install(session: nox.Session, *tools: str, packages: list[str] = PACKAGES) -> None:
+    """Installs packages editable in one line, so that each finds its neighbours."""
+    editable = [argument for package in packages for argument in ("-e", package)]
+    session.install("-c", "constraints.txt", *editable, *tools)
+
+
+def install_peer(session: nox.Session) -> None:
+    """Installs torchattacks without torchvision, which it asks for but does not need here."""
+    session.install("-c", "constraints.txt", "requests", "tqdm")
+    session.install("-c", "constraints.txt", "--no-deps", "torchattacks")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", *session.posargs, ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict."""
+    install(session, "mypy", "types-PyYAML")
+    session.run("mypy", *(session.posargs or SOURCES))
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """import-linter: victims, attacks and data import nothing of each other."""
+    install(session, "import-linter")
+    session.run("lint-imports", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite, with the line coverage of packages/."""
+    install(session, "pytest", "pytest-cov", "pytest-timeout")
+    install_peer(session)
+    session.run(
+        "pytest",
+        "--cov=packages",
+        "--cov-report=term:skip-covered",
+        "--cov-fail-under=90",
+        *(session.posargs or ["-m", "not slow and not gpu"]),
+        env=QUIET,
+    )
+
+
+@nox.session
+@nox.parametrize("package", ["victims", "attacks", "data"])
+def isolated(session: nox.Session, package: str) -> None:
+    """One package alone: installed without its neighbours, its own tests pass."""
+    install(session, "pytest", "pytest-timeout", packages=[f"packages/{package}"])
+    session.run(
+        "pytest",
+        f"packages/{package}",
+        *(session.posargs or ["-m", "not slow and not gpu and not ddp"]),
+        env=QUIET,
+    )
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Trains small adaptive victims on real digits, attacks them, and writes a report."""
+    install(session)
+    session.run("leadgrad", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed and memory of attack steps, beside a peer library."""
+    install(session)
+    install_peer(session)
+    session.run("python", "bench/attack_speed.py", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Tests that need a CUDA device, which must be there."""
+    install(session, "pytest", "pytest-timeout")
+    session.run("pytest", "-m", "gpu", *session.posargs, env={"LEADGRAD_REQUIRE_GPU": "1"})
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Writes constraints.txt anew from the newest versions that the packages' ranges admit."""
+    session.install("uv")
+    session.run("uv", "lock", "--upgrade")
+    options = ["--no-hashes", "--no-emit-workspace", "--no-annotate", "--no-header", "--all-groups"]
+    session.run("uv", "export", "--quiet", *options, "-o", "constraints.txt")
+    Path("uv.lock").unlink()
+    session.log(
+        f"constraints.txt has {len(Path('constraints.txt').read_text().splitlines())} lines"
+    )

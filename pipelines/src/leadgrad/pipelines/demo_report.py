@@ -1,0 +1,169 @@
+"""The demo's table, on the terminal and as a page with links to each cell's own report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from leadgrad.pipelines.atomic import write_atomically
+from leadgrad.pipelines.report import pages
+
+COLUMNS = (
+    ("static", "FGM"),
+    ("SkipNet", "FGM"),
+    ("SkipNet", "LGM"),
+    ("DynConv", "FGM"),
+    ("DynConv", "LGM"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: attack, budget in units (convention doubled), share of valid pixels."""
+
+    attack: str
+    eps_255: float
+    valid_ratio: float = 1.0
+
+    def title(self) -> str:
+        """For people."""
+        name = {"FGSM": "FGSM", "IFGSM": "I-FGSM"}[self.attack]
+        pixels = "" if self.valid_ratio == 1 else f", {100 * self.valid_ratio:g} % pixels"
+        return f"{name} ε {self.eps_255:g}{pixels}"
+
+    def slug(self) -> str:
+        """For file names."""
+        return f"{self.attack}-{self.eps_255:g}-{100 * self.valid_ratio:g}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell: accuracy, its interval and the architecture change in percent; its run."""
+
+    accuracy: float
+    low: float
+    high: float
+    change: float
+    slope: float | None
+    path: str
+
+
+@dataclass
+class DemoReport:
+    """Collects cells.
+
+    Args:
+        directory: The demo's run directory.
+        rows: Of the table.
+        clean: Held-out accuracy of each victim in percent.
+    """
+
+    directory: Path
+    rows: Sequence[Row]
+    clean: dict[str, float]
+    cells: dict[tuple[Row, str, str], Entry] = field(default_factory=dict)
+    samples: int = 0
+
+    def add(
+        self,
+        row: Row,
+        victim: str,
+        method: str,
+        path: str,
+        results: dict[str, Any],
+        slope: float | None,
+    ) -> None:
+        """Takes a cell's results.json."""
+        low, high = results["intervals"]["adversarial_accuracy"]
+        self.cells[row, victim, method] = Entry(
+            results["adversarial_accuracy"],
+            low,
+            high,
+            results["architecture_change"]["percent"],
+            slope,
+            path,
+        )
+        self.samples = results["samples"]
+
+    def lines(self) -> list[tuple[str, list[Entry | None]]]:
+        """Title and cells of each row, in the order of ``COLUMNS``."""
+        return [
+            (row.title(), [self.cells.get((row, *column)) for column in COLUMNS])
+            for row in self.rows
+        ]
+
+    def print(self, console: Console) -> None:
+        """The paper-shaped table: accuracy after the attack, architecture change in brackets."""
+        table = Table(title="Accuracy after the attack in % (architecture change in %)")
+        table.add_column("")
+        for victim, method in COLUMNS:
+            table.add_column(f"{victim}\n{method}", justify="right")
+        table.add_row("before attack", *(f"{self.clean[victim]:.2f}" for victim, _ in COLUMNS))
+        table.add_section()
+        for title, entries in self.lines():
+            table.add_row(title, *(_text(entry) for entry in entries))
+        console.print(table)
+        console.print(
+            f"{self.samples} held-out digits, convention doubled (a unit is 2/255). LGM's slope is "
+            "the best of four per cell on other digits (validation). Lower is a stronger attack.",
+            style="dim",
+        )
+
+    def write(self) -> Path:
+        """Writes report.html and returns its path."""
+        page = pages.get_template("demo.html.j2").render(
+            columns=COLUMNS,
+            clean=self.clean,
+            lines=self.lines(),
+            samples=self.samples,
+            chart=self._chart(),
+        )
+        path = self.directory / "report.html"
+        write_atomically(path, page.encode())
+        return path
+
+    def _chart(self) -> str:
+        """Accuracy against FGSM's budget, as a data URI."""
+        rows = [row for row in self.rows if row.attack == "FGSM"]
+        figure = Figure(figsize=(8.5, 3.0), layout="constrained")
+        for axes, victim in zip(
+            figure.subplots(1, 2, sharey=True), ("SkipNet", "DynConv"), strict=True
+        ):
+            lines = (
+                (victim, "LGM", "#c0392b"),
+                (victim, "FGM", "#3478c8"),
+                ("static", "FGM", "#8a8f98"),
+            )
+            for name, method, colour in lines:
+                entries = [self.cells[row, name, method] for row in rows]
+                points = [self.clean[name], *(entry.accuracy for entry in entries)]
+                label = "static twin" if name == "static" else f"{victim}, {method}"
+                axes.plot(
+                    [0, *(row.eps_255 for row in rows)], points, "o-", color=colour, label=label
+                )
+                axes.fill_between(
+                    [row.eps_255 for row in rows],
+                    [entry.low for entry in entries],
+                    [entry.high for entry in entries],
+                    color=colour,
+                    alpha=0.15,
+                )
+            axes.set(xlabel="FGSM ε (units of 2/255)", ylim=(0, 102), title=victim)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False, fontsize=8)
+        figure.axes[0].set_ylabel("accuracy (%)")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _text(entry: Entry | None) -> str:
+    return "" if entry is None else f"{entry.accuracy:.2f} ({entry.change:.2f})"

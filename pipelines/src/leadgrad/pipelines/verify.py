@@ -1,0 +1,246 @@
+"""``leadgrad verify``: recomputes a run's numbers from its files alone (C23 to C28)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from leadgrad.attacks import BudgetError
+from leadgrad.data import ImageDataModule
+from leadgrad.data.base import ImageSplit
+from leadgrad.pipelines import parsing
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.records import BatchRecord, RecordError
+from leadgrad.pipelines.results import measure, provenance, versions
+from leadgrad.pipelines.rundir import RunDirectory, flatten
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome; ``problems`` is empty where it passed."""
+
+    check: str
+    name: str
+    value: str
+    problems: list[str]
+
+
+def rebuild(run: RunDirectory) -> AttackModule:
+    """The attack as run.json describes it, with the weights that the run directory keeps."""
+    parser = parsing.Parser(exit_on_error=False)
+    parser.add_class_arguments(AttackModule, "model", sub_configs=True)
+    model = {**run.run()["config"]["model"], "weights": str(run.weights)}
+    config = parser.parse_object({"model": model})
+    module: AttackModule = parser.instantiate(config).model
+    return module
+
+
+def verify(run: RunDirectory) -> list[Finding]:
+    """All checks of a finished run.
+
+    Raises:
+        RunError: If the run has not finished, or run.json or results.json is damaged.
+    """
+    run.results()
+    damaged = _files(run)
+    if damaged.problems:
+        return [damaged]  # nothing that is computed from damaged files could be trusted
+    module = rebuild(run)
+    checks = (_indices, _data, _budget, _decisions, _numbers, _provenance)
+    return [damaged, *(check(run, module) for check in checks)]
+
+
+def _files(run: RunDirectory) -> Finding:
+    fingerprint = run.run()["fingerprint"]
+    count = math.ceil(fingerprint["data"]["count"] / fingerprint["data"]["batch_size"])
+    problems = [problem for batch in range(count) if (problem := run.problem(batch))]
+    for batch in run.numbers(".safetensors"):
+        if batch >= count:
+            problems.append(f"batch {batch} does not belong to a run of {count} batches")
+            continue
+        try:
+            run.record(batch)
+        except RecordError as error:
+            problems.append(f"batch {batch}: {error}")
+    problems += _weights_problems(run, fingerprint["weights_sha256"])
+    return Finding("C28", "files are what was written", f"{count} batches and weights", problems)
+
+
+def _weights_problems(run: RunDirectory, expected: str) -> list[str]:
+    if not run.weights.exists():
+        return [f"{run.weights} is missing"]
+    sha = hashlib.sha256(run.weights.read_bytes()).hexdigest()
+    return [] if sha == expected else [f"{run.weights} has SHA-256 {sha}, the run used {expected}"]
+
+
+def _indices(run: RunDirectory, module: AttackModule) -> Finding:
+    indices = torch.cat([record.index for record in run.records()])
+    expected = run.run()["fingerprint"]["data"]["count"]
+    problems = []
+    if not torch.equal(indices, torch.arange(expected)):
+        problems.append(f"indices are not 0 to {expected - 1}, each once, in order")
+    return Finding("C23", "every sample once", f"{len(indices)} of {expected}", problems)
+
+
+class _Saved(ImageDataModule):
+    """The clean images and labels that a run saved, to be described as the data set's were."""
+
+    split_names = ("saved",)
+
+    def __init__(self, saved: ImageSplit) -> None:
+        super().__init__(attack_split="saved")
+        self.saved = saved
+
+    def load_split(self, name: str) -> ImageSplit:
+        return self.saved
+
+
+def _data(run: RunDirectory, module: AttackModule) -> Finding:
+    """The saved clean images and labels are those that were attacked."""
+    images, labels, problems = [], [], []
+    for number, record in enumerate(run.records()):
+        images.append(as_bytes(record.clean_inputs))
+        labels.append(record.label)
+        if not torch.equal(images[-1].to(record.clean_inputs.dtype) / 255, record.clean_inputs):
+            problems.append(f"batch {number}: clean images are no whole levels")
+    sha = _Saved(ImageSplit(torch.cat(images), torch.cat(labels))).manifest()["sha256"]
+    expected = run.run()["fingerprint"]["data"]["sha256"]
+    if sha != expected:
+        problems.append(f"clean images or labels have SHA-256 {sha}, the data set has {expected}")
+    return Finding("C28", "clean images and labels of the data set", str(sha)[:12], problems)
+
+
+def _budget(run: RunDirectory, module: AttackModule) -> Finding:
+    problems, worst = [], 0.0
+    threat = module.attack.threat
+    for number, record in enumerate(run.records()):
+        moved = (record.adv_inputs.double() - record.clean_inputs.double()).abs()
+        worst = max(worst, float(moved.max()))
+        try:
+            threat.check(record.adv_inputs, record.clean_inputs)
+        except BudgetError as error:
+            problems.append(f"batch {number}: {error}")
+        problems += _byte_budget(number, record, threat)
+    return Finding("C24", "budget, mask and box, exactly", f"max |delta| = {worst:.6g}", problems)
+
+
+def _byte_budget(number: int, record: BatchRecord, threat: Any) -> list[str]:
+    """The budget of the images rounded to bytes, where the threat model has such images at all."""
+    if getattr(threat, "convention", None) != "pixel":
+        return []
+    adv, clean = as_bytes(record.adv_inputs), as_bytes(record.clean_inputs)
+    excess = int((adv.int() - clean.int()).abs().max())
+    if excess > math.ceil(threat.eps_255):
+        return [
+            f"batch {number}: {excess} levels after rounding to bytes, allowed {threat.eps_255}"
+        ]
+    return []
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Images in [0, 1] as bytes, rounded (truncation would move values past the budget)."""
+    return (images * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _decisions(run: RunDirectory, module: AttackModule) -> Finding:
+    """The saved inputs through the exact victim: predictions and gate decisions as saved."""
+    problems, lost, samples = [], 0, 0
+    bytes_exist = getattr(module.attack.threat, "convention", None) == "pixel"
+    for number, record in enumerate(run.records()):
+        for side in ("clean", "adv"):
+            logits, decisions = module.decide(getattr(record, f"{side}_inputs"))
+            saved = getattr(record, f"{side}_logits")
+            changed = int((logits.argmax(1) != saved.argmax(1)).sum())
+            if changed:
+                problems.append(f"batch {number}: {changed} {side} predictions differ")
+            flips = _flips(decisions, record.decisions(getattr(record, f"{side}_units")))
+            if flips:
+                problems.append(f"batch {number}: {flips} {side} gate decisions differ")
+        if bytes_exist:
+            rounded = as_bytes(record.adv_inputs).to(record.adv_inputs.dtype) / 255
+            right = record.adv_logits.argmax(1) == record.label
+            lost += int(((module.decide(rounded)[0].argmax(1) == record.label) & ~right).sum())
+        samples += len(record.index)
+    value = f"{samples} samples"
+    if bytes_exist:
+        value += f", {lost} attacks lost when rounded to bytes"
+    return Finding("C25", "predictions and decisions of the saved inputs", value, problems)
+
+
+def _flips(decisions: list[Tensor], saved: list[Tensor]) -> int:
+    if [unit.shape for unit in decisions] != [unit.shape for unit in saved]:
+        return sum(unit.numel() for unit in decisions)  # other gates: no decision is the same
+    return sum(int((a != b).sum()) for a, b in zip(decisions, saved, strict=True))
+
+
+def _numbers(run: RunDirectory, module: AttackModule) -> Finding:
+    again = flatten(json.loads(json.dumps(measure(run, module.network, module.attack))))
+    problems = _differences(run.results(), again)
+    return Finding("C25", "every number of results.json", f"{len(again)} numbers", problems)
+
+
+def _provenance(run: RunDirectory, module: AttackModule) -> Finding:
+    header, results, now = run.run(), run.results(), versions()
+    config, fingerprint = header["config"], header["fingerprint"]
+    attacked = {
+        "model": {name: value for name, value in config["model"].items() if name != "weights"},
+        "seed_everything": config["seed_everything"],
+    }
+    problems = [
+        *_differences(results, flatten(provenance(run, config))),
+        *(f"run.json: {line}" for line in _differences(fingerprint, flatten(attacked))),
+    ]
+    for name in ("leadgrad", "torch"):
+        reported = results.get("versions", {}).get(name)
+        if not fingerprint[name] == reported == now[name]:
+            problems.append(
+                f"{name} was {fingerprint[name]} in the attack, {reported} in results.json, and is "
+                f"{now[name]} here"
+            )
+    value = f"leadgrad {now['leadgrad']}, torch {now['torch']}"
+    return Finding("C28", "configuration and versions", value, problems)
+
+
+def _differences(reported: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """What a tree reports otherwise than expected, by dotted keys."""
+    flat = flatten(reported)
+    return [
+        f"{name}: reported {flat.get(name, 'nothing')!r}, expected {value!r}"
+        for name, value in expected.items()
+        if flat.get(name, "nothing") != value
+    ]
+
+
+def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:
+    for finding in findings:
+        verdict = "[red]FAIL[/]" if finding.problems else "[green]PASS[/]"
+        yield finding.check, finding.name, finding.value, verdict
+
+
+def main(args: Sequence[str]) -> int:
+    """Prints the checks' verdicts; 1 if any failed."""
+    parser = ArgumentParser(prog="leadgrad verify", description="Recompute a run from its files")
+    parser.add_argument("run_dir", type=str, help="Run directory of a finished `leadgrad attack`")
+    findings = verify(RunDirectory(parser.parse_args(list(args)).run_dir))
+    table = Table("check", "what", "value", "verdict", title="leadgrad verify")
+    for row in _rows(findings):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    failed = [finding for finding in findings if finding.problems]
+    for finding in failed:
+        for problem in finding.problems[:5]:
+            console.print(f"{finding.check}: {problem}", style="red", markup=False, soft_wrap=True)
+        if len(finding.problems) > 5:
+            console.print(f"{finding.check}: and {len(finding.problems) - 5} more")
+    return 1 if failed else 0

@@ -1,0 +1,96 @@
+"""Commands in processes of their own, to be signalled and killed.
+
+They are forked from a server that has imported everything, because an ordinary start spends seconds on
+imports. What is left out that way, the console script, the tests of several devices start for real.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE = 120  # seconds until a process counts as hanging
+PRELOADED = ["attack_cli", "train_cli", "verify"]
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload([f"leadgrad.pipelines.{name}" for name in PRELOADED])
+
+
+def run_command(args: Sequence[str], log: str, environment: dict[str, str]) -> None:
+    """What the forked process does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
+    multiprocessing.set_start_method(
+        "fork", force=True
+    )  # of loader workers, as by default on Linux
+    os.environ.update(environment)
+    file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    main = importlib.import_module("leadgrad.pipelines.cli").main
+    sys.exit(main(args))
+
+
+@dataclass
+class Command:
+    """A started command."""
+
+    process: multiprocessing.Process
+    log: Path
+
+    @classmethod
+    def start(cls, args: Sequence[str], log: Path, **environment: str) -> "Command":
+        process = context.Process(target=run_command, args=(list(args), str(log), environment))
+        process.start()
+        return cls(process, log)
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Waits for something that the command does; fails if the command ends before."""
+        limit = time.monotonic() + PATIENCE
+        while not happened():
+            assert self.process.is_alive(), f"ended too early:\n{self.output()}"
+            assert time.monotonic() < limit, f"hangs:\n{self.output()}"
+            time.sleep(0.002)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def wait(self) -> int:
+        """Exit status; minus the signal's number where a signal killed it."""
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+            raise AssertionError(f"hangs:\n{self.output()}")
+        return self.process.exitcode
+
+    def output(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+
+def start_ranks(args: Sequence[str], world: int, log: Path) -> list[Command]:
+    """One command per rank of a distributed run, started from outside as ``torchrun`` does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = [f"--trainer.devices={world}", "--trainer.strategy=ddp"]
+    return [
+        Command.start(
+            [*args, *options],
+            log.with_suffix(f".{rank}"),
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(world),
+            LOCAL_WORLD_SIZE=str(world),
+            GROUP_RANK="0",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+            TORCHELASTIC_RUN_ID="tests",
+        )
+        for rank in range(world)
+    ]
