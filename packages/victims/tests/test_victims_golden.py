@@ -18,6 +18,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
+from leadgrad.victims.dynconv import MaskConv
 
 FILLED = {
     "static-32": functools.cache(lambda: fill(ResNet(32))),
@@ -226,12 +227,15 @@ def _conv_macs(network):
     """Multiply-accumulates of the convs that one forward of one image really runs."""
     total = 0
 
-    def count(conv, _, output):
+    def count(module, _, output):
         nonlocal total
+        conv = module.conv if isinstance(module, MaskConv) else module
         total += output[0, 0].numel() * conv.weight.numel()
 
+    # A mask conv need not run as the module that holds its weights
+    inside = {module.conv for module in network.modules() if isinstance(module, MaskConv)}
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | MaskConv) and module not in inside:
             module.register_forward_hook(count)
     with torch.no_grad():
         network(torch.rand(1, 3, 32, 32))

@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from leadgrad.victims import DynConv, GatedNetwork, ResNet, SkipNet, record_occupancies
-from leadgrad.victims.dynconv import dilate
+from leadgrad.victims.dynconv import MaskConv, dilate, one_channel_conv3x3
 from leadgrad.victims.layers import Normalize, PadShortcut, stage_geometry
 
 
@@ -39,6 +40,31 @@ def test_dilation_with_a_stride_spreads_first():
 
 def test_dilation_of_nothing_is_nothing():
     assert not dilate(torch.zeros(2, 1, 8, 8, dtype=torch.bool)).any()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_one_channel_conv_is_a_conv(layout):
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 6, 7, dtype=torch.double).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(1, 5, 3, 3, dtype=torch.double, requires_grad=True)
+    probe = torch.randn(2, 1, 6, 7, dtype=torch.double)
+    got, expected = one_channel_conv3x3(x, weight), F.conv2d(x, weight, padding=1)
+    torch.testing.assert_close(got, expected, atol=1e-13, rtol=1e-12)
+    for a, b in zip(
+        torch.autograd.grad((got * probe).sum(), (x, weight)),
+        torch.autograd.grad((expected * probe).sum(), (x, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_mask_score_is_a_conv_plus_a_score_of_the_average(stride):
+    torch.manual_seed(0)
+    unit, x = MaskConv(5, stride).double(), torch.randn(2, 5, 6, 8, dtype=torch.double)
+    expected = F.conv2d(x, unit.conv.weight, unit.conv.bias, stride, 1)
+    expected = expected + (x.mean((2, 3)) @ unit.fc.weight.t() + unit.fc.bias)[..., None, None]
+    torch.testing.assert_close(unit(x), expected, atol=1e-13, rtol=1e-12)
 
 
 def test_option_a_shortcut_pads_channels_on_both_sides():

@@ -13,6 +13,7 @@ from tiny_images import CLASSES, train_loader, validation_loader, whole_batch
 
 from leadgrad.victims import (
     LGM,
+    Decision,
     DynConv,
     ResNet,
     Sigmoid,
@@ -158,6 +159,13 @@ def test_fast_dev_run(tmp_path, kind):
     )
 
 
+def test_the_rate_follows_the_recipe_step_by_step(tmp_path):
+    seen = Seen(lambda module: module.optimizers().param_groups[0]["lr"])
+    trainer(tmp_path, callbacks=[seen]).fit(made("static"), train_loader(), validation_loader())
+    # A step's rate is seen after the scheduler has set the next one
+    assert seen.values == pytest.approx([RECIPE.lr_at(step + 1, 12) for step in range(12)])
+
+
 def test_label_smoothing_is_of_training_only(tmp_path):
     torch.manual_seed(0)
     module = Classifier(ResNet(8, CLASSES), label_smoothing=0.2).eval()
@@ -297,14 +305,12 @@ def test_block_costs_are_the_conditional_macs_and_lead_through_the_mask_alone():
 
 
 def test_half_precision_masks_are_counted_exactly():
-    network = DynConv(8).eval()
-    images = torch.rand(80, 3, 32, 32)
-    for block in network.blocks():
-        torch.nn.init.constant_(block.masker.maskconv.fc.bias, 1e3)
-    with torch.autocast("cpu", torch.float16), record_decisions(network) as made:
-        network(images)
-    assert made[0].occupancy.dtype == torch.float16
-    costs, totals = block_costs(network.blocks(), made)
+    made = []
+    for size in (32, 16, 8):
+        on = torch.ones(80, 1, size, size, dtype=torch.float16)
+        made.append(Decision(on, on > 0, on))
+    costs, totals = block_costs(DynConv(8).blocks(), made)
+    assert totals.tolist() == [80 * 1024 * 4608, 80 * 256 * 13_824, 80 * 64 * 55_296]
     assert torch.equal(costs, totals)
 
 

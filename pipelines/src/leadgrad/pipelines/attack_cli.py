@@ -12,11 +12,15 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.callbacks import LiveScores, RecordWriter, StopOnSignal
+from leadgrad.pipelines.callbacks import (
+    LiveScores,
+    RecordWriter,
+    StopOnSignal,
+    tensorboard_logger,
+)
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
@@ -132,7 +136,7 @@ def _predict(
     trainer: Trainer, module: AttackModule, data: ImageDataModule, run: RunDirectory
 ) -> None:
     if not trainer.loggers:
-        trainer.logger = TensorBoardLogger(run.path, name="tensorboard", version="")
+        trainer.logger = tensorboard_logger(run)
     callbacks = [RecordWriter(run, data.batch_size), LiveScores(), StopOnSignal()]
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by Trainer's connector
     trainer.predict(module, datamodule=data, return_predictions=False)

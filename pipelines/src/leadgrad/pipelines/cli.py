@@ -30,8 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"{usage()}\n\nerror: {suggestion(args[0], list(COMMANDS))}", file=sys.stderr)
         return 2
-    _quiet()
+    _filter_warnings()
     command: Callable[[Sequence[str]], int] = import_module(COMMANDS[args[0]][0]).main
+    # Lightning's remarks, switched on by its import; what a run was made with is in its results
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         return command(args if COMMANDS[args[0]][0].endswith("train_cli") else args[1:])
     except KeyboardInterrupt:
@@ -49,7 +52,7 @@ def usage() -> str:
     return "\n".join(["usage: leadgrad COMMAND [--help] ...", "", *lines])
 
 
-def _quiet() -> None:
+def _filter_warnings() -> None:
     """Silences what no user can act on; everything else stays."""
     # Lightning 2.6 calls a jsonargparse name that was renamed in 4.49
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -57,6 +60,3 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6's own call of a name that torch 2.15 deprecates
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    # Lightning's remarks; what a run was made with is in its results
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)

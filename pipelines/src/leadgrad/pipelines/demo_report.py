@@ -113,7 +113,7 @@ class DemoReport:
         console.print(table)
         console.print(
             f"{self.samples} held-out digits, convention doubled (a unit is 2/255). LGM's slope is "
-            "the best of four per cell on other digits (validation). Lower is a stronger attack.",
+            "the best of three per cell on other digits (validation). Lower is a stronger attack.",
             style="dim",
         )
 

@@ -77,7 +77,7 @@ def _sample(record: BatchRecord, row: int, classes: list[str]) -> Sample:
         [unit[row] for unit in record.decisions(units)]
         for units in (record.clean_units, record.adv_units)
     )
-    small = not any(unit.ndim for unit in before)
+    strip = pictures.decision_pixels(before, after) if before else None
     return Sample(
         index=int(record.index[row]),
         label=classes[int(record.label[row])],
@@ -87,9 +87,9 @@ def _sample(record: BatchRecord, row: int, classes: list[str]) -> Sample:
         before=_prediction(record.clean_logits[row], classes),
         after=_prediction(record.adv_logits[row], classes),
         fooled=bool(record.adv_logits[row].argmax() != record.label[row]),
-        decisions=pictures.png(pictures.decision_pixels(before, after), scale=6 if small else 1)
-        if before
-        else None,
+        decisions=None
+        if strip is None
+        else pictures.png(strip, scale=min(16, max(1, 420 // strip.shape[1]))),
         flips=int((record.clean_units[row] ^ record.adv_units[row]).sum()),
     )
 

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.callbacks import tensorboard_logger
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.results import versions
 from leadgrad.pipelines.rundir import RunDirectory
@@ -105,7 +106,7 @@ def fit(args: Sequence[str]) -> Path:
     )
     trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by Trainer's connector
     if not isinstance(trainer.logger, TensorBoardLogger) or cli.config.trainer.logger is None:
-        trainer.logger = TensorBoardLogger(run.path, name="tensorboard", version="")
+        trainer.logger = tensorboard_logger(run)
     with stoppable(trainer, ["leadgrad", "fit", *args], str(checkpoints)):
         trainer.fit(module, datamodule=cli.datamodule, ckpt_path=last)
         measured = _measured(trainer)

@@ -76,7 +76,7 @@ class MaskConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the margin Q (B, 1, H/stride, W/stride)."""
         conv = self.conv
-        if x.device.type == "cpu" and conv.stride == (1, 1):
+        if x.device.type == "cpu" and conv.stride == (1, 1) and conv.bias is not None:
             local = one_channel_conv3x3(x, conv.weight) + conv.bias
         else:
             local = conv(x)
