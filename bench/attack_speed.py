@@ -198,17 +198,9 @@ def main() -> None:
         return
     rows = [row for depth in SUITES for row in measure(depth, options.batch, options.rounds)]
     table = Table(
-        title=f"Batch {options.batch}, {options.threads} threads, {options.rounds} rounds"
+        title=f"Batch {options.batch}, {options.threads} threads, of {options.rounds} rounds"
     )
-    for heading in (
-        "",
-        "least ms",
-        "median ms",
-        "of F, least",
-        "of F, median",
-        "images/s",
-        "peak MiB",
-    ):
+    for heading in ("", "ms", "median", "of F", "median", "images/s", "MiB"):
         table.add_column(heading, justify="left" if not heading else "right")
     for row in rows:
         table.add_row(

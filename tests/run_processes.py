@@ -4,6 +4,7 @@ They are forked from a server that has imported everything, because an ordinary 
 imports. What is left out that way, the console script, the tests of several devices start for real.
 """
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -58,7 +59,8 @@ class Command:
             time.sleep(0.002)
 
     def signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(self.process.pid, number)
 
     def wait(self) -> int:
         """Exit status; minus the signal's number where a signal killed it."""

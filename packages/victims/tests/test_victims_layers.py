@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from leadgrad.victims import DynConv, GatedNetwork, ResNet, SkipNet, record_occupancies
-from leadgrad.victims.dynconv import MaskConv, dilate, one_channel_conv3x3
+from leadgrad.victims.dynconv import MaskConv, OneChannelConv3x3, dilate
 from leadgrad.victims.layers import Normalize, PadShortcut, stage_geometry
 
 
@@ -48,7 +48,7 @@ def test_a_one_channel_conv_is_a_conv(layout):
     x = torch.randn(2, 5, 6, 7, dtype=torch.double).to(memory_format=layout).requires_grad_()
     weight = torch.randn(1, 5, 3, 3, dtype=torch.double, requires_grad=True)
     probe = torch.randn(2, 1, 6, 7, dtype=torch.double)
-    got, expected = one_channel_conv3x3(x, weight), F.conv2d(x, weight, padding=1)
+    got, expected = OneChannelConv3x3.apply(x, weight), F.conv2d(x, weight, padding=1)
     torch.testing.assert_close(got, expected, atol=1e-13, rtol=1e-12)
     for a, b in zip(
         torch.autograd.grad((got * probe).sum(), (x, weight)),

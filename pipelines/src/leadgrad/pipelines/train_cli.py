@@ -95,16 +95,10 @@ def fit(args: Sequence[str]) -> Path:
         load_published(module.network, cli.config.weights)
     checkpoints = run.path / "checkpoints"
     last = _last_checkpoint(checkpoints)
-    writer = ModelCheckpoint(
-        checkpoints,
-        save_last=True,
-        monitor="val_accuracy",
-        mode="max",
-        auto_insert_metric_name=False,
-        # A resumed fit overwrites; a last-v1.ckpt would never be found
-        enable_version_counter=False,
-    )
-    trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by Trainer's connector
+    writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", "val_accuracy")]
+    # Apart, because save_last=True of the other one would save only when the accuracy rises
+    writers.append(_checkpoints(checkpoints, "last", None))
+    trainer.callbacks.extend(writers)  # type: ignore[attr-defined]  # set by Trainer's connector
     if not isinstance(trainer.logger, TensorBoardLogger) or cli.config.trainer.logger is None:
         trainer.logger = tensorboard_logger(run)
     with stoppable(trainer, ["leadgrad", "fit", *args], str(checkpoints)):
@@ -116,6 +110,18 @@ def fit(args: Sequence[str]) -> Path:
     if trainer.is_global_zero:
         _export(run, trainer, module, measured)
     return weights
+
+
+def _checkpoints(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
+    """Writes the checkpoint of the greatest ``monitor``, or of the last epoch if that is None."""
+    return ModelCheckpoint(
+        folder,
+        filename=name,
+        monitor=monitor,
+        mode="max",
+        auto_insert_metric_name=False,
+        enable_version_counter=False,  # a resumed fit overwrites: last-v1.ckpt would not be found
+    )
 
 
 def _last_checkpoint(folder: Path) -> str | None:

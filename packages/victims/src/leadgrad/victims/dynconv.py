@@ -6,11 +6,12 @@ Semantics and state-dict keys of the published CIFAR network; 2D reference page,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from leadgrad.victims.gates import Gate
 from leadgrad.victims.layers import (
@@ -45,24 +46,35 @@ def dilate(mask: Tensor, stride: int = 1) -> Tensor:
     return F.max_pool2d(mask.float(), 3, stride=1, padding=1) > 0.5
 
 
-def one_channel_conv3x3(x: Tensor, weight: Tensor) -> Tensor:
-    """conv3x3 with padding 1 and one output channel, as a matrix product and nine shifted sums.
+class OneChannelConv3x3(torch.autograd.Function):
+    """conv3x3 with padding 1 and one output channel; forward as a product and nine shifted sums.
 
     A CPU convolution pads its output channels to a vector's width, so that one channel costs as
-    much as sixteen; this way it costs a third (`bench/attack_speed.py` measures the whole step).
-
-    Args:
-        x: Shape: (B, C, H, W).
-        weight: Shape: (1, C, 3, 3).
-
-    Returns:
-        Shape: (B, 1, H, W).
+    much as sixteen; this way it costs a third. Its gradient has no such waste and stays a
+    convolution's. Shapes: (B, C, H, W) and (1, C, 3, 3) to (B, 1, H, W).
     """
-    batch, channels, height, width = x.shape
-    pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
-    taps = weight[0].flip(1, 2).reshape(channels, 9).t()
-    # One map per tap, (B, 9, H·W); fold adds each at its own offset
-    return F.fold(taps @ pixels.transpose(1, 2), (height, width), 3, padding=1)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution of x."""
+        ctx.save_for_backward(x, weight)
+        batch, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        taps = weight[0].flip(1, 2).reshape(channels, 9).t()
+        # One map per tap, (B, 9, H·W); fold adds each at its own offset
+        return F.fold(taps @ pixels.transpose(1, 2), (height, width), 3, padding=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of x and weight, as far as they are asked for."""
+        x, weight = ctx.saved_tensors
+        wanted = [*ctx.needs_input_grad, False]
+        one, none = [1, 1], [0, 0]
+        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+            gradient.to(x.dtype), x, weight, None, one, one, one, False, none, 1, wanted
+        )
+        return of_x, of_weight
 
 
 class MaskConv(nn.Module):
@@ -77,7 +89,7 @@ class MaskConv(nn.Module):
         """(B, C, H, W) to the margin Q (B, 1, H/stride, W/stride)."""
         conv = self.conv
         if x.device.type == "cpu" and conv.stride == (1, 1) and conv.bias is not None:
-            local = one_channel_conv3x3(x, conv.weight) + conv.bias
+            local = OneChannelConv3x3.apply(x, conv.weight) + conv.bias
         else:
             local = conv(x)
         margin: Tensor = local + self.fc(x.mean((2, 3)))[..., None, None]
