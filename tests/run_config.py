@@ -1,5 +1,6 @@
 """Small attacks and fits for the tests of the pipelines: configurations and runs in this process."""
 
+import copy
 import json
 import sys
 import types
@@ -20,6 +21,7 @@ def threat(**init_args: object) -> dict:
 
 
 LGM = node("leadgrad.victims.LGM", surrogate=node("leadgrad.victims.Sigmoid", slope=5.0))
+SMALL = {"image_size": 16, "num_classes": 2}  # of two classes untrained victims get some right
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 
 
@@ -27,11 +29,11 @@ def attack_config(**changes: object) -> dict:
     """A SkipNet of random weights under FGSM, 12 samples in 3 batches; dotted as ``a__b=value``."""
     config = {
         "model": {
-            "network": node("leadgrad.victims.SkipNet", depth=8),
+            "network": node("leadgrad.victims.SkipNet", depth=8, num_classes=2),
             "attack": node("leadgrad.attacks.FGSM", threat=threat()),
             "method": LGM,
         },
-        "data": node("leadgrad.data.FakeCIFAR10", batch_size=4, eval_size=12, image_size=16),
+        "data": node("leadgrad.data.FakeCIFAR10", batch_size=4, eval_size=12, **SMALL),
         "trainer": dict(QUIET),
     }
     return changed(config, changes)
@@ -42,11 +44,11 @@ def fit_config(**changes: object) -> dict:
     config = {
         "model": node(
             "leadgrad.victims.skipnet_training.SkipNetClassifier",
-            network=node("leadgrad.victims.SkipNet", depth=8),
+            network=node("leadgrad.victims.SkipNet", depth=8, num_classes=2),
             recipe=node("leadgrad.victims.recipe.SGDOneCycle"),
         ),
         "data": node(
-            "leadgrad.data.FakeCIFAR10", batch_size=8, train_size=32, eval_size=12, image_size=8
+            "leadgrad.data.FakeCIFAR10", batch_size=8, train_size=32, eval_size=12, **SMALL
         ),
         "trainer": {**QUIET, "max_epochs": 4, "log_every_n_steps": 1},
     }
@@ -54,6 +56,7 @@ def fit_config(**changes: object) -> dict:
 
 
 def changed(config: dict, changes: dict) -> dict:
+    config = copy.deepcopy(config)
     for name, value in changes.items():
         *parents, last = name.split("__")
         inner = config

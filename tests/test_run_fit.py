@@ -52,7 +52,7 @@ def test_what_a_fit_leaves(unbroken):
     assert {"val_loss", "val_accuracy", "val_computation_percent", "versions"} <= set(
         card(unbroken)
     )
-    assert card(unbroken)["val_accuracy"] > 50, "learns something"
+    assert card(unbroken)["val_accuracy"] > 80, "learns something"
     names = {path.name for path in unbroken.path.iterdir()}
     files = {"run.json", "weights.safetensors", "training.json"}
     assert names == files | {"checkpoints", "tensorboard"}
@@ -76,7 +76,7 @@ def test_an_attack_takes_the_weights(unbroken, tmp_path):
     trained = load_file(weights)
     assert attacked.keys() == trained.keys()
     assert all(attacked[name].equal(trained[name]) for name in trained)
-    assert results["clean_accuracy"] > 50
+    assert results["clean_accuracy"] > 80
 
 
 def test_validate_reports_what_the_fit_measured(unbroken, tmp_path, capsys):

@@ -87,9 +87,16 @@ class AttackModule(LightningModule):
         )
         adv_logits, adv_decisions = self.decide(adv)
         _check_finite(adv_logits, batch["index"])
-        return BatchRecord.of(
-            batch, adv, (clean_logits, adv_logits), (clean_decisions, adv_decisions)
-        )
+        logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
+        return BatchRecord.of(batch, adv, logits, decisions, self._half_logits(images))
+
+    def _half_logits(self, images: Tensor) -> Tensor | None:
+        """What bfloat16 alone does to the exact victim's answers; None in float32."""
+        if self.surrogate_precision == "float32":
+            return None
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+            logits: Tensor = self.victim(images)
+        return logits
 
 
 def _check_finite(logits: Tensor, index: Tensor) -> None:

@@ -27,10 +27,12 @@ _UNKNOWN = re.compile(
 )
 _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
 _OPTIONAL = re.compile(
-    r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (Problem with .*?)"
+    r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (?!Not a)(.*?)"
     r"\n\s+- Expected a <class 'NoneType'>\n.*",
     re.DOTALL,
 )
+"""What jsonargparse says of a value that it also compared with None, which nobody gave."""
+
 _NEAREST = "the nearest valid one is"
 
 
@@ -39,7 +41,6 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2, without the usage's forty lines."""
-        # What jsonargparse says of a value that it also compared with None, which nobody gave
         message = _OPTIONAL.sub(r"\1", message)
         if _NEAREST not in message:  # else the parser of an inner class has answered already
             message = "\n  ".join([message, *self._answers(message)])
@@ -89,6 +90,15 @@ class CLI(LightningCLI):
         parser = super().init_parser(**{**kwargs, "dump_header": None})
         parser.allow_abbrev = False  # a misspelt option must not pass for a longer one
         return parser
+
+    def instantiate_classes(self) -> None:
+        """Reports what a class said of its arguments as the class said it."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if found := _OPTIONAL.fullmatch(str(error)):
+                raise ValueError(found[1]) from error
+            raise
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses without Lightning's warning about a second source of arguments."""

@@ -33,6 +33,8 @@ class BatchRecord:
         clean_units: The exact victim's decisions, flattened. Shape: (B, U), bool.
         adv_units: Likewise.
         unit_shapes: Shape of one sample's decisions at each gate.
+        half_logits: The clean ones under the surrogate's precision, where that is not the victim's.
+            Shape: (B, K), float32.
     """
 
     index: Tensor
@@ -44,6 +46,7 @@ class BatchRecord:
     clean_units: Tensor
     adv_units: Tensor
     unit_shapes: list[list[int]]
+    half_logits: Tensor | None = None
 
     @classmethod
     def of(
@@ -52,6 +55,7 @@ class BatchRecord:
         adv_inputs: Tensor,
         logits: tuple[Tensor, Tensor],
         decisions: tuple[list[Tensor], list[Tensor]],
+        half_logits: Tensor | None = None,
     ) -> Self:
         """From a batch, its attack, and the victim's clean and adversarial logits and decisions."""
         size = len(adv_inputs)
@@ -71,6 +75,7 @@ class BatchRecord:
             clean_units=clean,
             adv_units=adv,
             unit_shapes=[list(unit.shape[1:]) for unit in decisions[0]],
+            half_logits=None if half_logits is None else half_logits.float().cpu(),
         )
 
     def decisions(self, units: Tensor) -> list[Tensor]:
@@ -94,6 +99,8 @@ class BatchRecord:
             "clean_units": _pack(self.clean_units),
             "adv_units": _pack(self.adv_units),
         }
+        if self.half_logits is not None:
+            tensors["half_logits"] = self.half_logits.contiguous()
         return save(tensors, metadata={"unit_shapes": json.dumps(self.unit_shapes)})
 
     @classmethod

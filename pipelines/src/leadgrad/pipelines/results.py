@@ -44,9 +44,15 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
     """
     scores, compute = AttackScores(attack.goal), Compute(network)
     change = ArchitectureChange(network, attack.goal)
+    half = {"samples": 0, "right": 0, "agree": 0}
     for record in run.records():
         for metric in (scores, change, compute):
             metric.update(record)
+        if record.half_logits is not None:
+            answers = record.half_logits.argmax(1)
+            half["samples"] += len(answers)
+            half["right"] += int((answers == record.label).sum())
+            half["agree"] += int((answers == record.clean_logits.argmax(1)).sum())
     counts, countings = scores.compute(), change.compute()
     paper = network.paper_counting if isinstance(network, GatedNetwork) else "decisions/attacked"
     shares = {
@@ -66,8 +72,19 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
             "countings": countings,
         },
         "compute": compute.compute(),
+        "precision_effect": _precision_effect(half),
         "digest": digest(run.records()),
         "wall_s": round(run.seconds(), 3),
+    }
+
+
+def _precision_effect(half: Mapping[str, int]) -> dict[str, float] | None:
+    """What bfloat16 alone does to clean answers, in percent; None where it was not used."""
+    if not half["samples"]:
+        return None
+    return {
+        "bfloat16_clean_accuracy": 100 * half["right"] / half["samples"],
+        "bfloat16_agreement": 100 * half["agree"] / half["samples"],
     }
 
 

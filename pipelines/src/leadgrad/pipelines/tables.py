@@ -52,6 +52,15 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("executed units", f"{units['clean']:.1f} → {units['adversarial']:.1f} per sample"),
     ]
+    if results["precision_effect"] is not None:
+        effect = results["precision_effect"]
+        rows.append(
+            (
+                "bfloat16 alone",
+                f"clean accuracy {effect['bfloat16_clean_accuracy']:.2f} %, "
+                f"{effect['bfloat16_agreement']:.2f} % of answers as in float32",
+            )
+        )
     if macs["all_executed"] is not None:
         full = macs["all_executed"]
         share = [100 * macs[side] / full for side in ("clean", "adversarial")]

@@ -86,13 +86,12 @@ def fit(args: Sequence[str]) -> Path:
     """
     cli = TrainCLI(args)
     run, trainer, module = RunDirectory(cli.config.run_dir), cli.trainer, cli.model
-    run.path.mkdir(parents=True, exist_ok=True)
+    if cli.config.weights is not None:
+        load_published(module.network, cli.config.weights)
     run.open({"fingerprint": cli.run_config(), "versions": versions()})
     weights = run.path / "weights.safetensors"
     if weights.exists() and (run.path / "training.json").exists():
         return weights
-    if cli.config.weights is not None:
-        load_published(module.network, cli.config.weights)
     checkpoints = run.path / "checkpoints"
     last = _last_checkpoint(checkpoints)
     writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", "val_accuracy")]

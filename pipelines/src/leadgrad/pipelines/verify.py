@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,12 @@ class Finding:
     problems: list[str]
 
 
+Examined = tuple[str, list[str]]
+"""A value to print, and what is wrong."""
+
+Examination = Callable[[RunDirectory, AttackModule], Examined]
+
+
 def rebuild(run: RunDirectory) -> AttackModule:
     """The attack as run.json describes it, with the weights that the run directory keeps."""
     parser = parsing.Parser(exit_on_error=False)
@@ -56,8 +62,18 @@ def verify(run: RunDirectory) -> list[Finding]:
     if damaged.problems:
         return [damaged]  # nothing that is computed from damaged files could be trusted
     module = rebuild(run)
-    checks = (_indices, _data, _budget, _decisions, _numbers, _provenance)
-    return [damaged, *(check(run, module) for check in checks)]
+    return [damaged, *(_finding(*check, run, module) for check in CHECKS)]
+
+
+def _finding(
+    check: str, name: str, examine: Examination, run: RunDirectory, module: AttackModule
+) -> Finding:
+    try:
+        value, problems = examine(run, module)
+    except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        # Intact files whose tensors do not belong together, or not to this network
+        value, problems = "", [f"{name}: cannot be computed: {str(error).splitlines()[0]}"]
+    return Finding(check, name, value, problems)
 
 
 def _files(run: RunDirectory) -> Finding:
@@ -83,13 +99,13 @@ def _weights_problems(run: RunDirectory, expected: str) -> list[str]:
     return [] if sha == expected else [f"{run.weights} has SHA-256 {sha}, the run used {expected}"]
 
 
-def _indices(run: RunDirectory, module: AttackModule) -> Finding:
+def _indices(run: RunDirectory, module: AttackModule) -> Examined:
     indices = torch.cat([record.index for record in run.records()])
     expected = run.run()["fingerprint"]["data"]["count"]
     problems = []
     if not torch.equal(indices, torch.arange(expected)):
         problems.append(f"indices are not 0 to {expected - 1}, each once, in order")
-    return Finding("C23", "every sample once", f"{len(indices)} of {expected}", problems)
+    return f"{len(indices)} of {expected}", problems
 
 
 class _Saved(ImageDataModule):
@@ -105,7 +121,7 @@ class _Saved(ImageDataModule):
         return self.saved
 
 
-def _data(run: RunDirectory, module: AttackModule) -> Finding:
+def _data(run: RunDirectory, module: AttackModule) -> Examined:
     """The saved clean images and labels are those that were attacked."""
     images, labels, problems = [], [], []
     for number, record in enumerate(run.records()):
@@ -117,10 +133,10 @@ def _data(run: RunDirectory, module: AttackModule) -> Finding:
     expected = run.run()["fingerprint"]["data"]["sha256"]
     if sha != expected:
         problems.append(f"clean images or labels have SHA-256 {sha}, the data set has {expected}")
-    return Finding("C28", "clean images and labels of the data set", str(sha)[:12], problems)
+    return str(sha)[:12], problems
 
 
-def _budget(run: RunDirectory, module: AttackModule) -> Finding:
+def _budget(run: RunDirectory, module: AttackModule) -> Examined:
     problems, worst = [], 0.0
     threat = module.attack.threat
     for number, record in enumerate(run.records()):
@@ -131,7 +147,7 @@ def _budget(run: RunDirectory, module: AttackModule) -> Finding:
         except BudgetError as error:
             problems.append(f"batch {number}: {error}")
         problems += _byte_budget(number, record, threat)
-    return Finding("C24", "budget, mask and box, exactly", f"max |delta| = {worst:.6g}", problems)
+    return f"max |delta| = {worst:.6g}", problems
 
 
 def _byte_budget(number: int, record: BatchRecord, threat: Any) -> list[str]:
@@ -152,7 +168,7 @@ def as_bytes(images: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def _decisions(run: RunDirectory, module: AttackModule) -> Finding:
+def _decisions(run: RunDirectory, module: AttackModule) -> Examined:
     """The saved inputs through the exact victim: predictions and gate decisions as saved."""
     problems, lost, samples = [], 0, 0
     bytes_exist = getattr(module.attack.threat, "convention", None) == "pixel"
@@ -174,7 +190,7 @@ def _decisions(run: RunDirectory, module: AttackModule) -> Finding:
     value = f"{samples} samples"
     if bytes_exist:
         value += f", {lost} attacks lost when rounded to bytes"
-    return Finding("C25", "predictions and decisions of the saved inputs", value, problems)
+    return value, problems
 
 
 def _flips(decisions: list[Tensor], saved: list[Tensor]) -> int:
@@ -183,13 +199,13 @@ def _flips(decisions: list[Tensor], saved: list[Tensor]) -> int:
     return sum(int((a != b).sum()) for a, b in zip(decisions, saved, strict=True))
 
 
-def _numbers(run: RunDirectory, module: AttackModule) -> Finding:
+def _numbers(run: RunDirectory, module: AttackModule) -> Examined:
     again = flatten(json.loads(json.dumps(measure(run, module.network, module.attack))))
     problems = _differences(run.results(), again)
-    return Finding("C25", "every number of results.json", f"{len(again)} numbers", problems)
+    return f"{len(again)} numbers", problems
 
 
-def _provenance(run: RunDirectory, module: AttackModule) -> Finding:
+def _provenance(run: RunDirectory, module: AttackModule) -> Examined:
     header, results, now = run.run(), run.results(), versions()
     config, fingerprint = header["config"], header["fingerprint"]
     attacked = {
@@ -207,8 +223,7 @@ def _provenance(run: RunDirectory, module: AttackModule) -> Finding:
                 f"{name} was {fingerprint[name]} in the attack, {reported} in results.json, and is "
                 f"{now[name]} here"
             )
-    value = f"leadgrad {now['leadgrad']}, torch {now['torch']}"
-    return Finding("C28", "configuration and versions", value, problems)
+    return f"leadgrad {now['leadgrad']}, torch {now['torch']}", problems
 
 
 def _differences(reported: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
@@ -219,6 +234,17 @@ def _differences(reported: Mapping[str, Any], expected: Mapping[str, Any]) -> li
         for name, value in expected.items()
         if flat.get(name, "nothing") != value
     ]
+
+
+CHECKS: tuple[tuple[str, str, Examination], ...] = (
+    ("C23", "every sample once", _indices),
+    ("C28", "clean images and labels of the data set", _data),
+    ("C24", "budget, mask and box, exactly", _budget),
+    ("C25", "predictions and decisions of the saved inputs", _decisions),
+    ("C25", "every number of results.json", _numbers),
+    ("C28", "configuration and versions", _provenance),
+)
+"""Number of the check, what it is about, and how it is made of intact files."""
 
 
 def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:

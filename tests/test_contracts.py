@@ -1,0 +1,209 @@
+"""What the three packages have to agree on, checked where they meet: here, and only here.
+
+``data`` promises batches, ``victims`` promise models, ``attacks`` promise to need no more than that.
+"""
+
+import inspect
+import json
+
+import numpy as np
+import pytest
+import torch
+from own_victims import OwnGated
+from torch import nn
+
+import leadgrad.attacks
+import leadgrad.data
+import leadgrad.victims
+from leadgrad.attacks import FGSM, IFGSM, MIFGSM, PGD, Attack, PixelLinf, RandomNoise
+from leadgrad.data import CIFAR10, Digits, FakeCIFAR10, ImageDataModule, check_batch
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.records import BatchRecord
+from leadgrad.victims import FGM, LGM, DynConv, Gate, GatedNetwork, ResNet, Sigmoid, SkipNet
+
+DATA = {
+    "FakeCIFAR10": lambda root: FakeCIFAR10(batch_size=8, eval_size=20, train_size=40),
+    "Digits": lambda root: Digits(batch_size=8, limit=20),
+    "CIFAR10": lambda root: CIFAR10(small_cifar10(root), batch_size=8, limit=20),
+}
+VICTIMS = {
+    "SkipNet": lambda: SkipNet(8),
+    "DynConv": lambda: DynConv(8),
+    "ResNet": lambda: ResNet(8),
+    "own module": OwnGated,
+}
+METHODS = {"FGM": FGM(), "LGM": LGM(Sigmoid(2.0)), "LGM hard": LGM(Sigmoid(2.0), forward="hard")}
+ATTACKS = {
+    "FGSM": FGSM(PixelLinf(8)),
+    "IFGSM": IFGSM(PixelLinf(8), steps=2),
+    "PGD": PGD(PixelLinf(8), steps=2, restarts=2),
+    "MIFGSM": MIFGSM(PixelLinf(8), steps=2),
+    "RandomNoise": RandomNoise(PixelLinf(8)),
+}
+
+
+def small_cifar10(root):
+    """CIFAR-10's binary layout with 20 images a file."""
+    made = np.random.default_rng(0)
+    folder = root / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name in (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"):
+        records = made.integers(0, 256, (20, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(20) % 10
+        records.tofile(folder / name)
+    names = "airplane automobile bird cat deer dog frog horse ship truck"
+    (folder / "batches.meta.txt").write_text(names.replace(" ", "\n"))
+    return folder
+
+
+def public(module, base) -> set[str]:
+    """Names of the concrete classes of a package below ``base``."""
+    found = {name: getattr(module, name) for name in module.__all__}
+    return {
+        name
+        for name, cls in found.items()
+        if inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
+    }
+
+
+def test_the_tables_of_this_file_are_complete():
+    assert public(leadgrad.data, ImageDataModule) == set(DATA)
+    networks = public(leadgrad.victims, nn.Module) - {"Gate", "GatedNetwork"}
+    assert networks == set(VICTIMS) - {"own module"}
+    bases = {"Attack", "SignGradientAttack"}
+    assert public(leadgrad.attacks, Attack) - bases == set(ATTACKS)
+
+
+@pytest.fixture(params=DATA)
+def data(request, tmp_path) -> ImageDataModule:
+    return DATA[request.param](tmp_path)
+
+
+def test_attacked_batches_are_what_a_run_needs(data):
+    batches = list(data.predict_dataloader())
+    for batch in batches:
+        check_batch(batch)
+        assert int(batch["label"].max()) < data.num_classes == len(data.class_names)
+        assert batch["image"].shape[2:] == (data.image_size, data.image_size)
+    assert len(batches) == data.num_attack_batches() == 3
+    index = torch.cat([batch["index"] for batch in batches])
+    assert torch.equal(index, torch.arange(20))
+    for number, batch in enumerate(batches):  # how a run numbers its files
+        assert int(batch["index"][0]) // data.batch_size == number
+
+
+def test_images_are_whole_levels_and_stay_so_in_a_record(data, tmp_path):
+    batch = next(iter(data.predict_dataloader()))
+    logits = torch.zeros(8, data.num_classes), torch.ones(8, data.num_classes)
+    record = BatchRecord.of(batch, batch["image"].clone(), logits, ([], []))
+    (tmp_path / "record").write_bytes(record.to_bytes())
+    assert torch.equal(BatchRecord.read(tmp_path / "record").clean_inputs, batch["image"])
+    assert torch.equal(data.split("test").images[:8].float() / 255, batch["image"])
+
+
+def test_finished_batches_are_left_out(data):
+    data.finished_batches = {0, 2}
+    (batch,) = data.predict_dataloader()
+    assert batch["index"].tolist() == list(range(8, 16))
+
+
+def test_the_manifest_tells_the_attacked_samples(data):
+    manifest = data.manifest()
+    assert json.loads(json.dumps(manifest)) == manifest
+    assert manifest["count"] == 20
+    assert {"dataset", "split", "count", "sha256"} <= manifest.keys()
+
+
+def test_training_and_validation_batches(data):
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        batch = next(iter(loader))
+        check_batch(batch)
+        assert batch["image"].shape[2:] == (data.image_size, data.image_size)
+
+
+@pytest.fixture(params=VICTIMS)
+def network(request) -> nn.Module:
+    torch.manual_seed(0)
+    return VICTIMS[request.param]().eval()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return FakeCIFAR10(eval_size=6).split("test").images.float() / 255
+
+
+def test_a_victim_is_a_model(network, images):
+    """Inputs (N, 3, H, W) in [0, 1] to finite logits (N, K), not probabilities, of any N."""
+    logits = network(images)
+    assert logits.shape == (6, 10)
+    assert logits.dtype == torch.float32
+    assert bool(logits.isfinite().all())
+    assert not torch.allclose(logits.sum(1), torch.ones(6))
+    assert torch.equal(network(images), logits), "deterministic"
+
+
+def test_a_sample_does_not_depend_on_its_batch(network, images):
+    """Check C6: predictions and decisions alone are those inside the batch."""
+    module = AttackModule(network, None)
+    logits, decisions = module.decide(images)
+    for row in range(len(images)):
+        alone, own = module.decide(images[row : row + 1])
+        torch.testing.assert_close(alone[0], logits[row], atol=1e-4, rtol=1e-4)
+        assert all(torch.equal(a[0], b[row]) for a, b in zip(own, decisions, strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_surrogate_has_a_gradient(network, images, method):
+    module = AttackModule(network, None, METHODS[method])
+    images = images.requires_grad_()
+    (gradient,) = torch.autograd.grad(module.surrogate(images).sum(), images)
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient.flatten(1) != 0).any(1).all())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_change_gradients_only_where_there_are_gates(network, images, method):
+    gated = any(isinstance(module, Gate) for module in network.modules())
+    gradients = []
+    for used in (FGM(), METHODS[method]):
+        x = images.clone().requires_grad_()
+        logits = AttackModule(network, None, used).surrogate(x)
+        gradients.append(torch.autograd.grad(logits.sum(), x)[0])
+    differs = not torch.equal(*gradients)
+    assert differs == (gated and method != "FGM")
+
+
+def test_methods_do_not_change_decisions(network, images):
+    """What the victim decides is the same whatever leads the gradient."""
+    decided = [AttackModule(network, None, method).decide(images) for method in METHODS.values()]
+    for logits, units in decided[1:]:
+        assert torch.equal(logits, decided[0][0])
+        assert all(torch.equal(a, b) for a, b in zip(units, decided[0][1], strict=True))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_needs_no_more_than_a_model(network, images, name):
+    module, attack = AttackModule(network, None, METHODS["LGM"]), ATTACKS[name]
+    labels = module.decide(images)[0].argmax(1)
+    adv = attack(module.surrogate, images, labels, victim=lambda x: module.decide(x)[0])
+    attack.threat.check(adv, images)
+    assert not adv.requires_grad
+    assert bool((adv != images).flatten(1).any(1).all())
+
+
+@pytest.mark.parametrize("network", ["SkipNet", "DynConv"], indirect=True)
+def test_what_a_gated_network_tells_fits_its_decisions(network, images):
+    """Dependents and MACs are of the recorded decisions, one of each per sample."""
+    assert isinstance(network, GatedNetwork)
+    module = AttackModule(network, None)
+    _, decisions = module.decide(images)
+    assert all(unit.dtype == torch.bool and len(unit) == 6 for unit in decisions)
+    for unit in network.dependent_units(decisions):
+        assert unit.dtype == torch.bool
+        assert len(unit) == 6
+    spent, total = network.conditional_macs(decisions), network.conditional_macs_total()
+    assert spent.dtype == torch.int64
+    assert spent.shape == (6,)
+    assert 0 <= int(spent.min()) <= int(spent.max()) <= total
+    everything = [torch.ones_like(unit) for unit in decisions]
+    assert torch.equal(network.conditional_macs(everything), torch.full((6,), total))
