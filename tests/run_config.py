@@ -1,12 +1,10 @@
-"""Small attacks and fits for the tests of the pipelines: configurations and runs in this process."""
+"""Small attacks and fits for the tests of the pipelines, and how to run them in this process."""
 
 import copy
 import json
 import sys
 import types
 from pathlib import Path
-
-import torch
 
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.rundir import RunDirectory
@@ -88,7 +86,3 @@ def class_path(cls: type, module: str) -> str:
     home = sys.modules.setdefault(module, types.ModuleType(module))
     setattr(home, cls.__name__, cls)
     return f"{module}.{cls.__name__}"
-
-
-def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}

@@ -1,7 +1,7 @@
 """Commands in processes of their own, to be signalled and killed.
 
-They are forked from a server that has imported everything, because an ordinary start spends seconds on
-imports. What is left out that way, the console script, the tests of several devices start for real.
+They are forked from a server that has imported everything, because an ordinary start spends seconds
+on imports. What is left out that way, the console script, one test of several devices starts.
 """
 
 import contextlib

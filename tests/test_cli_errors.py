@@ -81,7 +81,7 @@ def test_an_unknown_key_of_a_fit(tmp_path, capsys, change, nearest):
         ({"model__network__init_args__depth": "eight"}, ("depth", "eight")),
         ({"model__network": 3}, ("model.network",)),
         ({"model__attack__init_args__threat__init_args__eps_255": "x"}, ("eps_255", "x")),
-        ({"model__attack__init_args__threat__init_args__convention": "half"}, ("convention", "half")),
+        ({"model__attack__init_args__threat": threat(convention="half")}, ("convention", "half")),
         ({"model__attack__init_args__skip_misclassified": "perhaps"}, ("perhaps",)),
         ({"model__surrogate_precision": "float16"}, ("surrogate_precision", "float16")),
         ({"data__init_args__batch_size": 2.5}, ("batch_size", "2.5")),

@@ -1,6 +1,6 @@
 """What the three packages have to agree on, checked where they meet: here, and only here.
 
-``data`` promises batches, ``victims`` promise models, ``attacks`` promise to need no more than that.
+``data`` promises batches, ``victims`` promise models, ``attacks`` promise to need nothing else.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""A full disk at every single write of an attack: a named error, nothing half-written, resumable."""
+"""A full disk at every single write of an attack: a named error, no half file, resumable."""
 
 import errno
 import json
@@ -97,7 +97,7 @@ def test_another_reason_is_named_as_it_is(tmp_path, monkeypatch, capsys):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     args = arguments("attack", attack_config(), tmp_path / "run")
-    monkeypatch.setattr("leadgrad.pipelines.atomic.tempfile", SimpleNamespace(mkstemp=refuse))
+    monkeypatch.setattr("leadgrad.victims.atomic.tempfile", SimpleNamespace(mkstemp=refuse))
     assert main(args) == 1
     message = capsys.readouterr().err
     assert "Permission denied" in message

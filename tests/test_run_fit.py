@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*exists and is not empty:UserWarning"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning"),
 ]
-EPOCHS = 12
+EPOCHS = 40  # so that a signal, sent after the first, comes before the last
 
 
 def config(epochs=EPOCHS, **changes):
@@ -109,7 +109,7 @@ def epochs_done(run: RunDirectory) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kills", "epochs"), [(4, 25), pytest.param(20, 250, marks=pytest.mark.slow)]
+    ("kills", "epochs"), [(4, EPOCHS), pytest.param(20, 250, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_moments(tmp_path, kills, epochs):
     """SIGKILL in the start, in an epoch and in a checkpoint's writing."""

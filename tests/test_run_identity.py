@@ -59,6 +59,19 @@ def test_another_seed_is_not_the_same(unbroken, tmp_path):
     assert results["digest"] != RunDirectory(unbroken).results()["digest"]
 
 
+def test_random_numbers_belong_to_samples_not_to_batches(tmp_path):
+    """Without gradients, whose last bits follow the batch, not even the batch size matters."""
+    noise = node("leadgrad.attacks.RandomNoise", threat=threat(), corners=False)
+    noise["init_args"]["skip_misclassified"] = False
+    digests = {
+        attack(config(model__attack=noise, data__init_args__batch_size=size), tmp_path / str(size))[
+            "digest"
+        ]
+        for size in (4, 6, 18)
+    }
+    assert len(digests) == 1
+
+
 def test_loader_workers_change_nothing(unbroken, tmp_path):
     # In a process of its own: forking this one, which has threads, is deprecated from Python 3.12
     settings = config(data__init_args__num_workers=2)
@@ -136,7 +149,7 @@ def test_more_processes_than_batches_and_none_left_to_do(unbroken, tmp_path):
 
 @pytest.mark.ddp
 def test_the_command_starts_its_own_processes(unbroken, tmp_path):
-    """The console script, and Lightning's launcher, which starts it once more for the second device."""
+    """The console script, and Lightning's launcher, which starts it again for the second one."""
     options = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
     args = arguments("attack", config(), tmp_path / "run", *options)
     command = Path(sysconfig.get_path("scripts")) / "leadgrad"

@@ -39,7 +39,7 @@ def batches(shapes: list[list[int]]) -> list[BatchRecord]:
 
 
 def joined(parts: list[BatchRecord]) -> BatchRecord:
-    names = [name for name in vars(parts[0]) if name != "unit_shapes"]
+    names = [name for name, value in vars(parts[0]).items() if isinstance(value, torch.Tensor)]
     whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     return BatchRecord(**whole, unit_shapes=parts[0].unit_shapes)
 

@@ -1,5 +1,7 @@
 """Precision, and values that are no numbers: a named error, and finished batches stay."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from leadgrad.data.base import ImageSplit
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.verify import verify
 from leadgrad.victims import LGM, Sigmoid, SkipNet, gradient_method
 
 OWN = node("own_victims.OwnGated", num_classes=2)
@@ -35,6 +38,27 @@ def test_bfloat16_differs_in_the_gradient_alone(tmp_path):
         assert other.adv_inputs.dtype == torch.float32
         assert other.adv_logits.dtype == torch.float32
     assert main(["verify", str(half.path)]) == 0
+    assert_half_answers(half, results)
+
+
+def assert_half_answers(half, results) -> None:
+    """What bfloat16 alone does to the clean answers is recorded, reported and verified."""
+    assert results["float32"]["precision_effect"] is None
+    records = list(half.records())
+    answers = torch.cat([record.half_logits for record in records]).argmax(1)
+    labels = torch.cat([record.label for record in records])
+    clean = torch.cat([record.clean_logits for record in records]).argmax(1)
+    assert results["bfloat16"]["precision_effect"] == {
+        "bfloat16_clean_accuracy": pytest.approx(100 * float((answers == labels).double().mean())),
+        "bfloat16_agreement": pytest.approx(100 * float((answers == clean).double().mean())),
+    }
+    number, record = 1, records[1]
+    half.add(number, dataclasses.replace(record, half_logits=record.half_logits.flip(1)), 0)
+    problems = [problem for finding in verify(half) for problem in finding.problems]
+    assert "batch 1: 4 bfloat16 predictions differ" in problems
+    half.add(number, dataclasses.replace(record, half_logits=None), 0)
+    problems = [problem for finding in verify(half) for problem in finding.problems]
+    assert "batch 1: bfloat16 answers are not as configured" in problems
 
 
 def test_surrogate_precision_reaches_the_surrogate():
@@ -68,7 +92,7 @@ def test_the_victim_is_left_as_it_was():
 
 @pytest.mark.parametrize("kind", ["FGSM", "RandomNoise"])
 def test_logits_that_are_no_numbers(tmp_path, capsys, kind):
-    """Also without any gradient: NaN is the greatest logit for argmax, hence a class like any other."""
+    """Also without any gradient: for argmax NaN is the greatest logit, so it counts as a class."""
     settings = attack_config(
         model__network=node(f"own_victims.{NotFiniteOnBright.__name__}", num_classes=2),
         model__attack=node(f"leadgrad.attacks.{kind}", threat=threat()),

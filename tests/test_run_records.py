@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from leadgrad.pipelines.atomic import write_atomically
 from leadgrad.pipelines.records import BatchRecord, RecordError
 from leadgrad.pipelines.rundir import RunDirectory, digest, flatten
+from leadgrad.victims.atomic import write_atomically
 
 
-def record(images: torch.Tensor, shapes=((), (1, 3, 5)), dtype=torch.float32) -> BatchRecord:
+def record(images, shapes=((), (1, 3, 5)), *, dtype=torch.float32, half=False) -> BatchRecord:
     made = torch.Generator().manual_seed(1)
     size = len(images)
     adv = images + torch.rand(images.shape, generator=made) / 255
@@ -25,7 +25,8 @@ def record(images: torch.Tensor, shapes=((), (1, 3, 5)), dtype=torch.float32) ->
         "label": torch.arange(size) % 4,
         "index": torch.arange(8, 8 + size),
     }
-    return BatchRecord.of(batch, adv.to(dtype), (logits[0], logits[1]), (units[0], units[1]))
+    answers = torch.randn(size, 4, generator=made) if half else None
+    return BatchRecord.of(batch, adv.to(dtype), tuple(logits), tuple(units), answers)
 
 
 def levels(size: int = 3) -> torch.Tensor:
@@ -36,16 +37,17 @@ def levels(size: int = 3) -> torch.Tensor:
 def assert_equal(one: BatchRecord, other: BatchRecord) -> None:
     for name, value in vars(one).items():
         again = getattr(other, name)
-        if name == "unit_shapes":
+        if not isinstance(value, torch.Tensor):
             assert again == value
         else:
             assert again.dtype == value.dtype
             assert torch.equal(again, value), name
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("shapes", [(), ((),), ((2,), (1, 3, 5), ()), ((1, 8, 8),)])
-def test_round_trip(tmp_path, shapes):
-    made = record(levels(), shapes)
+def test_round_trip(tmp_path, shapes, half):
+    made = record(levels(), shapes, half=half)
     (tmp_path / "r").write_bytes(made.to_bytes())
     assert_equal(made, BatchRecord.read(tmp_path / "r"))
 
@@ -81,7 +83,7 @@ def test_channels_last_is_written_in_sample_order(tmp_path):
 
 def test_digest_does_not_depend_on_the_cut():
     whole = record(levels(5))
-    names = [name for name in vars(whole) if name != "unit_shapes"]
+    names = [name for name, value in vars(whole).items() if isinstance(value, torch.Tensor)]
     parts = [
         BatchRecord(**{n: getattr(whole, n)[cut] for n in names}, unit_shapes=whole.unit_shapes)
         for cut in (slice(0, 2), slice(2, 5))

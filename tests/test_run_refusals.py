@@ -43,20 +43,21 @@ def refusal(capsys) -> str:
     return line
 
 
+THREAT, SURROGATE = "model__attack__init_args__threat", "model__method__init_args__surrogate"
 CHANGES = [
-    ({"model__attack__init_args__threat__init_args__eps_255": 4}, "threat.init_args.eps_255: 8.0 there, 4.0 now"),
+    ({f"{THREAT}__init_args__eps_255": 4}, "threat.init_args.eps_255: 8.0 there, 4.0 now"),
     ({"model__attack__init_args__seed": 1}, "model.attack.init_args.seed: 0 there, 1 now"),
-    ({"model__attack__class_path": "leadgrad.attacks.IFGSM"}, "model.attack.class_path"),
-    ({"model__method": node("leadgrad.victims.FGM")}, "model.method.class_path: 'leadgrad.victims.LGM' there"),
-    ({"model__method__init_args__surrogate__init_args__slope": 2.0}, "surrogate.init_args.slope: 5.0 there, 2.0 now"),
-    ({"model__surrogate_precision": "bfloat16"}, "model.surrogate_precision: 'float32' there, 'bfloat16' now"),
+    ({"model__attack__class_path": "leadgrad.attacks.IFGSM"}, "model.attack.class_path: 'leadgrad"),
+    ({"model__method": node("leadgrad.victims.FGM")}, "model.method.class_path: 'leadgrad"),
+    ({f"{SURROGATE}__init_args__slope": 2.0}, "surrogate.init_args.slope: 5.0 there, 2.0 now"),
+    ({"model__surrogate_precision": "bfloat16"}, "model.surrogate_precision: 'float32' there"),
     ({"model__prepare": False}, "model.prepare: True there, False now"),
     ({"data__init_args__batch_size": 6}, "data.batch_size: 4 there, 6 now"),
     ({"data__init_args__limit": 8}, "data.count: 12 there, 8 now"),
-    ({"data__init_args__data_seed": 1}, "data.sha256"),
+    ({"data__init_args__data_seed": 1}, "data.sha256: '"),
     ({"data__init_args__attack_split": "heldout"}, "data.split: 'test' there, 'heldout' now"),
-    ({"seed_everything": 1}, "weights_sha256"),
-]  # fmt: skip
+    ({"seed_everything": 1}, "weights_sha256: '"),
+]
 
 
 @pytest.mark.parametrize(("changes", "words"), CHANGES, ids=[words for _, words in CHANGES])
@@ -165,6 +166,15 @@ def test_what_follows_from_the_batches_is_written_again(original, run, name):
     if name != "results.json":  # which says when it was made, in its versions and times
         assert (run.path / name).read_bytes() == (original / name).read_bytes()
     assert main(["verify", str(run.path)]) == 0
+
+
+def test_what_a_killed_writer_left_is_swept_away(run):
+    left = [run.batches / ".000001.safetensors.a1b2c3d4", run.path / ".report.html.a1b2c3d4"]
+    for path in left:
+        path.write_text("half of it")
+    (run.path / "results.json").unlink()
+    attack(attack_config(), run.path)
+    assert not any(path.exists() for path in left)
 
 
 def test_damaged_kept_weights_are_replaced(original, run):

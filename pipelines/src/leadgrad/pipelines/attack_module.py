@@ -88,10 +88,10 @@ class AttackModule(LightningModule):
         adv_logits, adv_decisions = self.decide(adv)
         _check_finite(adv_logits, batch["index"])
         logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
-        return BatchRecord.of(batch, adv, logits, decisions, self._half_logits(images))
+        return BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))
 
-    def _half_logits(self, images: Tensor) -> Tensor | None:
-        """What bfloat16 alone does to the exact victim's answers; None in float32."""
+    def half_logits(self, images: Tensor) -> Tensor | None:
+        """The exact victim's logits (B, K) under bfloat16 alone; None where it is not used."""
         if self.surrogate_precision == "float32":
             return None
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):

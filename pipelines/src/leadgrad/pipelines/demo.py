@@ -195,7 +195,7 @@ def main(args: Sequence[str]) -> int:
         console.rule(
             f"[{number}/{len(VICTIMS)}] training {victim.name} ({victim.network.__name__}-{DEPTH})"
         )
-        weights[victim.name] = train(victim, directory, epochs=6 if options.short else 10)
+        weights[victim.name] = train(victim, directory, epochs=4 if options.short else 8)
         accuracy[victim.name] = held_out_accuracy(victim.load(weights[victim.name]))
         console.print(f"held-out accuracy {accuracy[victim.name]:.2f} %")
     report = DemoReport(directory, rows, accuracy)

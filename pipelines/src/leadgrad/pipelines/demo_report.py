@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from leadgrad.pipelines.atomic import write_atomically
 from leadgrad.pipelines.report import pages
+from leadgrad.victims.atomic import write_atomically
 
 COLUMNS = (
     ("static", "FGM"),

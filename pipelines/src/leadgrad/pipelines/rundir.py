@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from leadgrad.pipelines.atomic import write_atomically
 from leadgrad.pipelines.records import BatchRecord
+from leadgrad.victims.atomic import write_atomically
 
 
 class RunError(ValueError):

@@ -182,6 +182,7 @@ def _decisions(run: RunDirectory, module: AttackModule) -> Examined:
             flips = _flips(decisions, record.decisions(getattr(record, f"{side}_units")))
             if flips:
                 problems.append(f"batch {number}: {flips} {side} gate decisions differ")
+        problems += _half_problems(number, record, module)
         if bytes_exist:
             rounded = as_bytes(record.adv_inputs).to(record.adv_inputs.dtype) / 255
             right = record.adv_logits.argmax(1) == record.label
@@ -191,6 +192,15 @@ def _decisions(run: RunDirectory, module: AttackModule) -> Examined:
     if bytes_exist:
         value += f", {lost} attacks lost when rounded to bytes"
     return value, problems
+
+
+def _half_problems(number: int, record: BatchRecord, module: AttackModule) -> list[str]:
+    """The clean answers under bfloat16, where the attack used it."""
+    again, saved = module.half_logits(record.clean_inputs), record.half_logits
+    if again is None or saved is None:
+        return [] if again is saved else [f"batch {number}: bfloat16 answers are not as configured"]
+    changed = int((again.argmax(1) != saved.argmax(1)).sum())
+    return [f"batch {number}: {changed} bfloat16 predictions differ"] if changed else []
 
 
 def _flips(decisions: list[Tensor], saved: list[Tensor]) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +19,8 @@ import torch
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_save
 from torch import Tensor, nn
+
+from leadgrad.victims.atomic import write_atomically
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -79,16 +80,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:
     data = safetensors_save(state, metadata={"class": type(network).__qualname__})
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(target, data)
     return hashlib.sha256(data).hexdigest()
 
 
