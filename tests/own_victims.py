@@ -1,5 +1,8 @@
 """Victims as a user would write them in a file of their own: plain modules, some with gates."""
 
+import os
+import time
+
 import torch
 from torch import Tensor, nn
 
@@ -31,3 +34,11 @@ class NotFiniteOnBright(OwnGated):
     def forward(self, images: Tensor) -> Tensor:
         bright = images.mean((1, 2, 3)) > 0.5
         return torch.where(bright[:, None], torch.nan, super().forward(images))
+
+
+class SlowGated(OwnGated):
+    """Takes as many seconds for an answer as the environment says."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        return super().forward(images)

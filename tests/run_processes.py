@@ -75,12 +75,14 @@ class Command:
         return self.log.read_text() if self.log.exists() else ""
 
 
-def start_ranks(args: Sequence[str], world: int, log: Path) -> list[Command]:
+def start_ranks(
+    args: Sequence[str], world: int, log: Path, *, strategy: Sequence[str] = ("=ddp",), **more: str
+) -> list[Command]:
     """One command per rank of a distributed run, started from outside as ``torchrun`` does."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = [f"--trainer.devices={world}", "--trainer.strategy=ddp"]
+    options = [f"--trainer.devices={world}", *(f"--trainer.strategy{value}" for value in strategy)]
     return [
         Command.start(
             [*args, *options],
@@ -93,6 +95,7 @@ def start_ranks(args: Sequence[str], world: int, log: Path) -> list[Command]:
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=str(port),
             TORCHELASTIC_RUN_ID="tests",
+            **more,
         )
         for rank in range(world)
     ]

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*exists and is not empty:UserWarning"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning"),
 ]
-EPOCHS = 40  # so that a signal, sent after the first, comes before the last
+EPOCHS = 30  # so that a signal, sent after the first, comes before the last
 
 
 def config(epochs=EPOCHS, **changes):

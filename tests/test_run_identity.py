@@ -136,6 +136,22 @@ def test_a_process_without_any_batch_does_not_hang(unbroken, tmp_path, finished)
 
 
 @pytest.mark.ddp
+@pytest.mark.slow
+def test_an_idle_process_waits_longer_than_the_strategy_would(tmp_path):
+    """Rank 0 has no batch, and rank 1 one that outlasts the timeout of Lightning's own barrier."""
+    settings = config(
+        model__network=node("own_victims.SlowGated", num_classes=2), data__init_args__eval_size=8
+    )
+    run = RunDirectory(tmp_path / "run")
+    args = arguments("attack", settings, run.path)
+    assert main([*args, "--trainer.limit_predict_batches=1"]) == 1
+    strategy = ("=DDPStrategy", ".timeout=0:00:15")
+    ranks = start_ranks(args, 2, tmp_path / "log", strategy=strategy, SLOW_SECONDS="4")
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    assert run.results()["samples"] == 8
+
+
+@pytest.mark.ddp
 def test_more_processes_than_batches_and_none_left_to_do(unbroken, tmp_path):
     settings = config(data__init_args__limit=4)
     args = arguments("attack", settings, tmp_path / "run")

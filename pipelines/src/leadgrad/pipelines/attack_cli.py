@@ -17,6 +17,7 @@ from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.callbacks import (
     LiveScores,
+    Meeting,
     RecordWriter,
     StopOnSignal,
     tensorboard_logger,
@@ -90,8 +91,6 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
     if len(finished) < count:
         with stoppable(trainer, ["leadgrad", "attack", *args], str(run.batches)):
             _predict(trainer, module, data, run)
-        # Not in a callback: Lightning calls none in a process that has no batch to attack
-        trainer.strategy.barrier("all batches are written")
     if not trainer.is_global_zero:
         return {}
     complete = all((run.path / name).exists() for name in ("results.json", "report.html"))
@@ -137,9 +136,11 @@ def _predict(
 ) -> None:
     if not trainer.loggers:
         trainer.logger = tensorboard_logger(run)
-    callbacks = [RecordWriter(run, data.batch_size), LiveScores(), StopOnSignal()]
+    meeting = Meeting()
+    callbacks = [RecordWriter(run, data.batch_size), LiveScores(), StopOnSignal(), meeting]
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by Trainer's connector
     trainer.predict(module, datamodule=data, return_predictions=False)
+    meeting.wait()
 
 
 def _fingerprint(config: dict[str, Any], data: ImageDataModule, weights: str) -> dict[str, Any]:
