@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from leadgrad.pipelines.nearest import suggestion
+
 COMMANDS = {
     "fit": ("leadgrad.pipelines.train_cli", "train a victim"),
     "validate": ("leadgrad.pipelines.train_cli", "measure a trained victim's clean accuracy"),
@@ -26,16 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if args else 2
     if args[0] not in COMMANDS:
-        from leadgrad.pipelines.parsing import suggestion
-
         print(f"{usage()}\n\nerror: {suggestion(args[0], list(COMMANDS))}", file=sys.stderr)
         return 2
     _filter_warnings()
-    command: Callable[[Sequence[str]], int] = import_module(COMMANDS[args[0]][0]).main
-    # Lightning's remarks, switched on by its import; what a run was made with is in its results
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     try:
+        command: Callable[[Sequence[str]], int] = import_module(COMMANDS[args[0]][0]).main
+        # Lightning's remarks, switched on by its import; what a run was made with is in its results
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         return command(args if COMMANDS[args[0]][0].endswith("train_cli") else args[1:])
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import sys
@@ -13,6 +12,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from leadgrad.attacks import Attack
+from leadgrad.pipelines.nearest import NEAREST, suggestion
 
 # Attacks are dataclasses chosen by class; jsonargparse takes dataclasses as fixed otherwise
 set_parsing_settings(subclasses_enabled=[Attack])
@@ -33,8 +33,6 @@ _OPTIONAL = re.compile(
 )
 """What jsonargparse says of a value that it also compared with None, which nobody gave."""
 
-_NEAREST = "the nearest valid one is"
-
 
 class Parser(LightningArgumentParser):
     """Adds the nearest valid name to the message about an unknown one."""
@@ -42,7 +40,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2, without the usage's forty lines."""
         message = _OPTIONAL.sub(r"\1", message)
-        if _NEAREST not in message:  # else the parser of an inner class has answered already
+        if NEAREST not in message:  # else the parser of an inner class has answered already
             message = "\n  ".join([message, *self._answers(message)])
         if not self.exit_on_error:
             super().error(message, ex)
@@ -66,19 +64,6 @@ class Parser(LightningArgumentParser):
             for classes in _classes(action):
                 keys.update(f"{action.dest}.{name}" for name in _parameters(classes))
         return sorted(keys)
-
-
-def suggestion(wrong: str, known: list[str], *, kind: str = "key") -> str:
-    """A line that names what is nearest to a wrong name: as a whole, or else by its last part."""
-
-    def alike(name: str) -> float:
-        ratio, last = (
-            difflib.SequenceMatcher(None, wrong, part).ratio()
-            for part in (name, name.rsplit(".", 1)[-1])
-        )
-        return max(ratio, 0.9 * last)
-
-    return f"There is no {kind} {wrong!r}; {_NEAREST} {max(known, key=alike)!r}"
 
 
 class CLI(LightningCLI):

@@ -26,6 +26,17 @@ def class_name(value: Mapping[str, Any]) -> str:
     return str(value["class_path"]).rsplit(".", 1)[-1]
 
 
+def threat_words(threat: Mapping[str, Any]) -> str:
+    """A pixel budget in words; any other threat model as it would be written in Python."""
+    if class_name(threat) != "PixelLinf":
+        return short_class(threat)
+    arguments = threat["init_args"]
+    return (
+        f"L∞, ε = {arguments['eps_255']:g} units, convention {arguments['convention']}, "
+        f"{100 * arguments['valid_ratio']:g} % valid pixels"
+    )
+
+
 def with_interval(results: Mapping[str, Any], name: str) -> str:
     """A percentage with its 95 % interval."""
     low, high = results["intervals"][name]
@@ -76,17 +87,12 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def setting_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How the numbers were made, as (name, value) rows."""
-    threat = results["threat"]["init_args"]
     data = results["data"]
     return [
         ("victim", short_class(results["victim"])),
         ("gradient method", short_class(results["method"])),
         ("attack", short_class(results["attack"])),
-        (
-            "threat",
-            f"L∞, ε = {threat['eps_255']:g} units, convention {threat['convention']}, "
-            f"{100 * threat['valid_ratio']:g} % valid pixels",
-        ),
+        ("threat", threat_words(results["threat"])),
         ("data", f"{data['dataset']} {data['split']}, {data['count']:,} samples"),
         ("surrogate precision", results["precision"]),
         ("attack time", f"{results['wall_s']:.1f} s, summed over batches and processes"),

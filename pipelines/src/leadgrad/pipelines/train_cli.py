@@ -6,6 +6,7 @@ weights.safetensors with training.json. The same command takes up a killed fit w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.callbacks import tensorboard_logger
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.results import versions
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.stopping import stoppable
-from leadgrad.victims import load_published, save_weights
+from leadgrad.victims import GatedNetwork, load_published, save_weights
+from leadgrad.victims.backbone import load_backbone
 from leadgrad.victims.classifier import Classifier
 from leadgrad.victims.dynconv_training import DynConvClassifier  # noqa: F401 - found by name
 from leadgrad.victims.skipnet_training import SkipNetClassifier  # noqa: F401 - found by name
@@ -58,6 +60,12 @@ class TrainCLI(CLI):
         parser.add_argument(
             "--weights", type=str | None, default=None, help="Weights to start from or to validate"
         )
+        parser.add_argument(
+            "--backbone",
+            type=str | None,
+            default=None,
+            help="Weights of the static option-B twin to start from; the gates start untrained",
+        )
 
     def run_config(self) -> dict[str, Any]:
         """What makes this fit this fit: a resumed one must agree in all of it."""
@@ -71,7 +79,8 @@ class TrainCLI(CLI):
             "model": content["model"],
             "data": {"class_path": data["class_path"], "init_args": arguments},
             "trainer": trainer,
-            "weights": content["weights"],
+            "weights": _digest(content["weights"]),
+            "backbone": _digest(content["backbone"]),
         }
 
 
@@ -88,6 +97,10 @@ def fit(args: Sequence[str]) -> Path:
     run, trainer, module = RunDirectory(cli.config.run_dir), cli.trainer, cli.model
     if cli.config.weights is not None:
         load_published(module.network, cli.config.weights)
+    if cli.config.backbone is not None:
+        if not isinstance(module.network, GatedNetwork):
+            raise RunError("--backbone starts an adaptive network; for a static one use --weights")
+        load_backbone(module.network, cli.config.backbone)
     run.open({"fingerprint": cli.run_config(), "versions": versions()})
     weights = run.path / "weights.safetensors"
     if weights.exists() and (run.path / "training.json").exists():
@@ -109,6 +122,11 @@ def fit(args: Sequence[str]) -> Path:
     if trainer.is_global_zero:
         _export(run, trainer, module, measured)
     return weights
+
+
+def _digest(path: str | None) -> str | None:
+    """What identifies the weights that a fit starts from, wherever they lie."""
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _checkpoints(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:

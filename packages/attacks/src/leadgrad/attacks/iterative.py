@@ -1,25 +1,23 @@
-"""Sign-gradient attacks: FGSM, I-FGSM, PGD and MI-FGSM, settings of one loop.
+"""Sign-gradient attacks: FGSM, I-FGSM, PGD, MI-FGSM and NI-FGSM, settings of one loop.
 
     x ← project(x + α · direction(∇L(surrogate(x)) ⊙ M))          2D reference page, 3.2
 
 Sources: FGSM Goodfellow et al. 2015, I-FGSM Kurakin et al. 2017, PGD Madry et al. 2018, MI-FGSM
-Dong et al. 2018. Steps are counted in the threat model's units (``step_size_255``).
+Dong et al. 2018, NI-FGSM Lin et al. 2020. Steps are counted in the threat model's units
+(``step_size_255``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Model, input_gradient
-from leadgrad.attacks.losses import cross_entropy
+from leadgrad.attacks.losses import Loss, cross_entropy, targeted_form
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class SignGradientAttack(Attack):
 
     Args:
         threat: Budget, convention and valid pixels.
-        loss: (logits, classes) to one value per sample.
+        loss: (logits, classes) to one value per sample; ``dlr`` takes its targeted form by itself.
     """
 
     threat: PixelLinf
@@ -41,6 +39,10 @@ class SignGradientAttack(Attack):
     def start(self, inputs: Tensor, sample_ids: Tensor) -> Tensor:
         """Where the loop starts; the clean inputs."""
         return inputs
+
+    def look_at(self, x: Tensor, velocity: Tensor, alpha: float) -> Tensor:
+        """Where the gradient is taken; the iterate. ``alpha`` is signed, towards the goal."""
+        return x
 
     def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
         """What to step along, and what to remember for the next step (zeros at first)."""
@@ -67,13 +69,16 @@ class SignGradientAttack(Attack):
         velocity = torch.zeros_like(inputs)
         x = region.project(x)
         for _ in range(steps):
-            gradient = region.mask * input_gradient(surrogate, self._towards, x, labels)
+            at = self.look_at(x, velocity, alpha)
+            gradient = region.mask * input_gradient(surrogate, self.objective, at, labels)
             step, velocity = self.direction(gradient, velocity)
             x = region.project(x + alpha * step)
         return x
 
-    def _towards(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.loss(logits, self.goal.classes(labels, logits))
+    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss at the goal's classes, raised or lowered as the goal says. Shape: (N,)."""
+        loss = self.loss if self.goal.ascend else targeted_form(self.loss)
+        return loss(logits, self.goal.classes(labels, logits))
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class IFGSM(SignGradientAttack):
     step_size_255: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps, self.step_size_255)
+        check_steps(self.steps, self.step_size_255)
 
     def schedule(self) -> tuple[int, float]:
         """The given number of steps, or the paper's."""
@@ -128,27 +133,38 @@ class MIFGSM(IFGSM):
 
 
 @dataclass(frozen=True)
-class PGD(SignGradientAttack):
-    """I-FGSM from random starts; keeps the first restart that reaches the goal on the victim.
+class NIFGSM(MIFGSM):
+    """MI-FGSM with the gradient taken ahead, at x + α·μ·velocity; that point is not projected.
+
+    Lin et al. 2020, Algorithm 1. The look-ahead leaves the budget and the box by at most
+    α·μ·|velocity|, where only the surrogate sees it.
+    """
+
+    def look_at(self, x: Tensor, velocity: Tensor, alpha: float) -> Tensor:
+        """Where the accumulated gradient alone would lead."""
+        return x + alpha * self.decay * velocity
+
+
+@dataclass(frozen=True)
+class RandomRestarts(SignGradientAttack):
+    """Attempts from random starts; keeps the first one that reaches the goal on the victim.
 
     Args:
-        steps: Per restart.
-        step_size_255: Of each step, in units.
         restarts: Starts, each uniform in the budget; samples already won are not attacked again.
     """
 
-    steps: int = 10
-    step_size_255: float = 2.0
+    _: KW_ONLY
     restarts: int = 1
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps, self.step_size_255)
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, got {self.restarts}")
 
-    def schedule(self) -> tuple[int, float]:
-        """The given numbers."""
-        return self.steps, self.step_size_255
+    def attempt(
+        self, surrogate: Model, inputs: Tensor, labels: Tensor, x: Tensor, *, victim: Model
+    ) -> Tensor:
+        """One attempt on clean ``inputs`` from ``x``, which may lie off the mask and the box."""
+        return self.iterate(surrogate, inputs, labels, x)
 
     def run(
         self,
@@ -160,7 +176,7 @@ class PGD(SignGradientAttack):
         eligible: Tensor,
         sample_ids: Tensor,
     ) -> Tensor:
-        """Each sample's last iterate of its first successful restart, else of the last restart."""
+        """The result of each sample's first successful attempt, else of the last one."""
         adv, open_ = inputs.clone(), eligible.nonzero().squeeze(1)
         for restart in range(self.restarts):
             if not len(open_):
@@ -173,7 +189,9 @@ class PGD(SignGradientAttack):
                 sample_ids=sample_ids[open_.cpu()],
                 stream=f"start {restart}",
             )
-            adv[open_] = self.iterate(surrogate, clean, wanted, clean + radius * noise)
+            adv[open_] = self.attempt(
+                surrogate, clean, wanted, clean + radius * noise, victim=victim
+            )
             if restart + 1 < self.restarts:
                 with torch.no_grad():
                     won = self.goal.reached(wanted, victim(adv[open_]))
@@ -181,7 +199,29 @@ class PGD(SignGradientAttack):
         return adv
 
 
-def _check_steps(steps: int | None, step_size_255: float) -> None:
+@dataclass(frozen=True)
+class PGD(RandomRestarts):
+    """I-FGSM from random starts; each attempt's last iterate counts.
+
+    Args:
+        steps: Per restart.
+        step_size_255: Of each step, in units.
+    """
+
+    steps: int = 10
+    step_size_255: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_steps(self.steps, self.step_size_255)
+
+    def schedule(self) -> tuple[int, float]:
+        """The given numbers."""
+        return self.steps, self.step_size_255
+
+
+def check_steps(steps: int | None, step_size_255: float) -> None:
+    """Raises ``ValueError`` unless there is a step (None: the paper's) and it has a size."""
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if not step_size_255 > 0:

@@ -7,9 +7,17 @@ a confident sample's cross-entropy is exactly 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (N, K) and classes (N,) to values (N,)."""
+
+_LEAST_SPREAD = 1e-12
+"""Least denominator of the ratios: logits that all agree have the margin's direction, not 0 / 0."""
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
@@ -27,6 +35,51 @@ def margin(logits: Tensor, classes: Tensor) -> Tensor:
     own = logits.gather(1, classes[:, None])
     others = logits.scatter(1, classes[:, None], -torch.inf)
     return others.amax(1) - own.squeeze(1)
+
+
+def dlr(logits: Tensor, classes: Tensor) -> Tensor:
+    """Difference of logits ratio: the margin over z₁ - z₃, with z₁ ≥ z₂ ≥ … the sorted logits.
+
+    Neither shifting nor scaling the logits changes it (Croce & Hein 2020, equation 6). It is for
+    raising at the right class. Lowered at a target that ranks third it would be constantly 1, so
+    attacks replace it by ``targeted_dlr`` under a targeted goal.
+
+    Returns:
+        Values, positive where the class has lost. Shape: (N,).
+
+    Raises:
+        ValueError: If there are fewer than 3 logits.
+    """
+    if logits.shape[1] < 3:
+        raise ValueError(f"dlr needs at least 3 logits, got {logits.shape[1]}; use margin")
+    ranked = at_least_float32(logits).topk(3, dim=1).values
+    spread = ranked[:, 0] - ranked[:, 2]
+    return margin(logits, classes) / spread.clamp_min(_LEAST_SPREAD)
+
+
+def targeted_dlr(logits: Tensor, targets: Tensor) -> Tensor:
+    """The margin over z₁ - (z₃ + z₄) / 2, which is not constant at any rank of the target.
+
+    For lowering at the target. Differs from Croce & Hein 2020, equation 7, where the margin is
+    taken to the right class's logit alone: here it is to the greatest other logit, since a targeted
+    goal is reached only when the target beats them all. The two agree while the right class leads.
+
+    Returns:
+        Values, negative where the target has won. Shape: (N,).
+
+    Raises:
+        ValueError: If there are fewer than 4 logits.
+    """
+    if logits.shape[1] < 4:
+        raise ValueError(f"targeted_dlr needs at least 4 logits, got {logits.shape[1]}; use margin")
+    ranked = at_least_float32(logits).topk(4, dim=1).values
+    spread = ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2
+    return margin(logits, targets) / spread.clamp_min(_LEAST_SPREAD)
+
+
+def targeted_form(loss: Loss) -> Loss:
+    """What a targeted goal lowers in place of ``loss``: ``targeted_dlr`` for ``dlr``, else itself."""
+    return targeted_dlr if loss is dlr else loss
 
 
 def at_least_float32(logits: Tensor) -> Tensor:

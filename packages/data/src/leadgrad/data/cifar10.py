@@ -20,8 +20,8 @@ class CIFAR10(ImageDataModule):
     """CIFAR-10 (Krizhevsky, 2009): 32x32 photographs of ten classes.
 
     The training file is split once, stratified and with `split_seed`, 8:1:1: of the official
-    50,000 images 40,000 are for training, 5,000 for validation (choosing a checkpoint) and 5,000
-    held out (choosing an attack's settings, so that the reported samples have no part in it).
+    50,000 images 40,000 are for training, 5,000 for validation (choosing checkpoints, slopes, step
+    sizes) and 5,000 held out from everything, to be reported on.
     ``test`` is the official test file in its own order. A folder with fewer images than the
     official one is read as it is.
 

@@ -52,16 +52,31 @@ def load_published(
             or left over, a shape differs, or a value is not finite. The network is then unchanged.
         TypeError: If ``sha256`` is given for a state dict, which is no file.
     """
-    if not isinstance(source, Mapping):
-        origin, content = str(source), _read(Path(source), sha256)
-    elif sha256 is None:
-        origin, content = "the state dict", source
-    else:
-        raise TypeError("sha256 is the digest of a file, but source is a state dict; give its path")
-    state = _complete(network, _tensors(content, origin))
+    origin = "the state dict" if isinstance(source, Mapping) else str(source)
+    state = _complete(network, read_state(source, sha256))
     _compare(network.state_dict(), state, origin)
     network.load_state_dict(state, strict=True)
     return network
+
+
+def read_state(
+    source: Mapping[str, object] | str | os.PathLike[str], sha256: str | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a container, by name, without its prefix; fitted to no network yet.
+
+    Args:
+        source: As of ``load_published``.
+        sha256: As of ``load_published``.
+
+    Raises:
+        CheckpointError: If the file is unreadable, unsafe or not the expected one.
+        TypeError: If ``sha256`` is given for a state dict.
+    """
+    if not isinstance(source, Mapping):
+        return _tensors(_read(Path(source), sha256), str(source))
+    if sha256 is not None:
+        raise TypeError("sha256 is the digest of a file, but source is a state dict; give its path")
+    return _tensors(source, "the state dict")
 
 
 def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:

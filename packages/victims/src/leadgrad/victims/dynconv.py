@@ -153,6 +153,8 @@ class DynConv(GatedNetwork):
 
     paper_counting: ClassVar[Counting] = "decisions+dependents/all"
     foldable: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"),)
+    backbone_names = ((r"^linear\.", "fc."),)
+    gate_names = r"\.masker\."
 
     def __init__(
         self,

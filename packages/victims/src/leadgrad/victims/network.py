@@ -26,6 +26,13 @@ class GatedNetwork(nn.Module):
     paper_counting: ClassVar[Counting] = "decisions/attacked"
     """Which counting of the architecture change the paper's program reports for this family."""
 
+    backbone_names: ClassVar[tuple[tuple[str, str], ...] | None] = None
+    """Regular expressions and their replacements that turn the static twin's state-dict names into
+    this family's, applied in order; None where there is no twin to start from."""
+
+    gate_names: ClassVar[str] = ""
+    """Regular expression of the state-dict names that the twin does not have."""
+
     def dependent_units(self, record: Sequence[Tensor]) -> list[Tensor]:
         """Decisions that follow from others (DynConv's dilated masks), as bool tensors (B, ...)."""
         return []

@@ -83,6 +83,8 @@ class SkipNet(GatedNetwork):
     """
 
     foldable: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"),)
+    backbone_names = ((r"^layer(\d)\.(\d+)\.", r"group\1_layer\2."), (r"^linear\.", "fc."))
+    gate_names = r"^control\.|^group\d_gate|^group\d_ds"  # ds: a second name of the projection
 
     def __init__(
         self,
