@@ -3,7 +3,17 @@
 import torch
 from torch import nn
 
-from leadgrad.attacks import FGSM, IFGSM, MIFGSM, PGD, PixelLinf, RandomNoise
+from leadgrad.attacks import (
+    APGD,
+    FGSM,
+    IFGSM,
+    MIFGSM,
+    NIFGSM,
+    PGD,
+    CarliniWagner,
+    PixelLinf,
+    RandomNoise,
+)
 
 CLASSES, SHAPE = 3, (3, 6, 6)
 
@@ -59,12 +69,16 @@ def attacks(threat, **settings):
         "FGSM": FGSM(threat, **settings),
         "IFGSM": IFGSM(threat, **settings),
         "MIFGSM": MIFGSM(threat, **settings),
+        "NIFGSM": NIFGSM(threat, **settings),
         "PGD": PGD(threat, steps=12, step_size_255=2.0, restarts=2, **settings),
+        "CarliniWagner": CarliniWagner(threat, steps=12, step_size_255=2.0, **settings),
+        "APGD": APGD(threat, steps=12, restarts=2, **settings),
         "RandomNoise": RandomNoise(threat, **settings),
         "UniformNoise": RandomNoise(threat, corners=False, **settings),
     }
 
 
 NAMES = list(attacks(PixelLinf(8)))
-GRADIENT_NAMES = NAMES[:4]
+GRADIENT_NAMES = NAMES[:7]
+SIGN_NAMES = NAMES[:5]  # those whose last iterate counts and that take a loss
 EVERY_SAMPLE = {"skip_misclassified": False}

@@ -6,11 +6,13 @@ from oracles import EVERY_SAMPLE, GRADIENT_NAMES, NAMES, LinearOracle, attacks, 
 from torch import nn
 
 from leadgrad.attacks import (
+    APGD,
     FGSM,
     IFGSM,
     MIFGSM,
     PGD,
     Attack,
+    CarliniWagner,
     Goal,
     PixelLinf,
     SignGradientAttack,
@@ -18,8 +20,10 @@ from leadgrad.attacks import (
     TargetShift,
     Untargeted,
     cross_entropy,
+    dlr,
     input_gradient,
     margin,
+    targeted_dlr,
 )
 from leadgrad.attacks.losses import at_least_float32
 
@@ -185,6 +189,12 @@ def test_a_gradient_that_is_not_finite_is_named():
         (PGD, {"step_size_255": float("nan")}, "got nan"),
         (PGD, {"steps": 0}, "steps must be at least 1"),
         (PGD, {"restarts": 0}, "restarts must be at least 1, got 0"),
+        (APGD, {"steps": 0}, "steps must be at least 1, got 0"),
+        (APGD, {"restarts": 0}, "restarts must be at least 1, got 0"),
+        (CarliniWagner, {"steps": 0}, "steps must be at least 1, got 0"),
+        (CarliniWagner, {"step_size_255": -1.0}, "step_size_255 must be above 0 units, got -1.0"),
+        (CarliniWagner, {"confidence": -0.5}, "confidence must be at least 0 logits, got -0.5"),
+        (CarliniWagner, {"confidence": float("nan")}, "got nan"),
     ],
 )
 def test_settings_are_checked(kind, settings, message):
@@ -206,6 +216,80 @@ def test_margin_by_hand_also_where_all_other_logits_are_negative():
     logits = LOGITS.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(margin(logits, LABELS).sum(), logits)
     assert gradient.tolist() == [[-1, 0, 1], [0, -1, 1], [0, -1, 1]]
+
+
+WIDE = torch.tensor([[4.0, 1.0, 3.0, -2.0], [-1.0, -9.0, -3.0, -4.0], [0.0, 8.0, 9.0, 5.0]])
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "expected"),
+    [
+        # (greatest other - own) / (first - third)
+        (dlr, [0, 0, 1], [(3 - 4) / (4 - 1), (-3 + 1) / (-1 + 4), (9 - 8) / (9 - 5)]),
+        (dlr, [3, 1, 0], [(4 + 2) / (4 - 1), (-1 + 9) / (-1 + 4), (9 - 0) / (9 - 5)]),
+        (dlr, [1, 3, 3], [1, 1, 1]),  # third: constant, hence the targeted form
+        # (greatest other - own) / (first - half of third and fourth)
+        (targeted_dlr, [1, 3, 3], [3 / (4 + 0.5), 3 / (-1 + 6.5), 4 / (9 - 2.5)]),
+        (targeted_dlr, [0, 1, 2], [-1 / (4 + 0.5), 8 / (-1 + 6.5), -1 / (9 - 2.5)]),
+    ],
+)
+def test_ratios_by_hand(loss, classes, expected):
+    values = loss(WIDE, torch.tensor(classes))
+    torch.testing.assert_close(values, torch.tensor(expected, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("loss", [dlr, targeted_dlr])
+def test_ratios_ignore_shift_and_scale_and_follow_a_permutation(loss):
+    logits = torch.randn(50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    classes = torch.arange(50) % 7
+    values = loss(logits, classes)
+    torch.testing.assert_close(loss(logits * 1e4 - 321, classes), values, atol=1e-9, rtol=0)
+    torch.testing.assert_close(loss(logits * 1e-4 + 0.1, classes), values, atol=1e-9, rtol=0)
+    order = torch.tensor([3, 5, 0, 6, 1, 2, 4])
+    torch.testing.assert_close(loss(logits[:, order], order.argsort()[classes]), values)
+    assert torch.equal(values > 0, logits.argmax(1) != classes)
+
+
+@pytest.mark.parametrize("loss", [dlr, targeted_dlr])
+def test_ratios_have_the_right_gradient(loss):
+    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: loss(z, torch.arange(6) % 5), logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", [dlr, targeted_dlr])
+def test_ratios_of_equal_logits_have_a_finite_gradient(loss, dtype):
+    logits = torch.tensor([[2.0] * 4, [2.0, 2.0, 2.0, -1.0], [0.0, 0.0, 0.0, 6.0]], dtype=dtype)
+    logits.requires_grad_()
+    values = loss(logits, torch.tensor([0, 3, 1]))
+    (gradient,) = torch.autograd.grad(values.sum(), logits)
+    assert values.isfinite().all()
+    assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    if dtype != torch.float16:  # whose own range ends at 65504
+        assert gradient.isfinite().all()
+        assert gradient[0, 0] < 0 < gradient[0, 1]
+
+
+@pytest.mark.parametrize(("loss", "least"), [(dlr, 3), (targeted_dlr, 4)])
+def test_ratios_need_enough_classes(loss, least):
+    classes = torch.zeros(2, dtype=torch.int64)
+    loss(torch.eye(2, least), classes)
+    with pytest.raises(
+        ValueError, match=f"{loss.__name__} needs at least {least} logits, got {least - 1}; use mar"
+    ):
+        loss(torch.eye(2, least - 1), classes)
+
+
+@pytest.mark.parametrize("kind", [IFGSM, PGD, APGD])
+def test_a_targeted_goal_takes_the_targeted_form(kind):
+    attack = kind(THREAT, loss=dlr, goal=TargetShift(1))
+    labels = torch.tensor([0, 0, 2])
+    expected = targeted_dlr(WIDE, torch.tensor([1, 1, 3]))
+    assert torch.equal(attack.objective(WIDE, labels), expected)
+    assert torch.equal(kind(THREAT, loss=dlr).objective(WIDE, labels), dlr(WIDE, labels))
+    plain = kind(THREAT, loss=margin, goal=TargetShift(1)).objective(WIDE, labels)
+    assert torch.equal(plain, margin(WIDE, torch.tensor([1, 1, 3])))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

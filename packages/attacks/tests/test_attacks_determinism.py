@@ -8,7 +8,7 @@ from torch import nn
 from leadgrad.attacks import PGD, PixelLinf, sample_generator, uniform_like
 
 EACH = pytest.mark.parametrize("name", NAMES)
-RANDOM = pytest.mark.parametrize("name", ["PGD", "RandomNoise", "UniformNoise"])
+RANDOM = pytest.mark.parametrize("name", ["PGD", "APGD", "RandomNoise", "UniformNoise"])
 THREAT = PixelLinf(8, valid_ratio=0.5)
 COUNT = 7
 
@@ -72,7 +72,7 @@ def test_another_seed_and_another_id_give_another_result(name):
 
 def test_attacks_without_randomness_ignore_seed_and_ids():
     rows = torch.arange(COUNT)
-    for name in ("FGSM", "IFGSM", "MIFGSM"):
+    for name in ("FGSM", "IFGSM", "MIFGSM", "NIFGSM", "CarliniWagner"):
         assert torch.equal(run(name, rows), run(name, rows, seed=5, ids=torch.arange(COUNT)))
 
 

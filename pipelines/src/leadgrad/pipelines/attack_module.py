@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from leadgrad.attacks import Attack
+from leadgrad.attacks import Attack, Model, strongest
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.victims import (
     FGM,
@@ -54,19 +55,41 @@ class AttackModule(LightningModule):
         self.method = method
         self.surrogate_precision = surrogate_precision
 
-    def surrogate(self, images: Tensor) -> Tensor:
-        """Logits (B, K) whose gradient is the method's."""
+    def surrogate(self, images: Tensor, method: GradientMethod | None = None) -> Tensor:
+        """Logits (B, K) whose gradient is that of ``method``, by default the module's own."""
         half = self.surrogate_precision == "bfloat16"
         autocast = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
-        with gradient_method(self.victim, self.method), autocast:
+        with gradient_method(self.victim, self.method if method is None else method), autocast:
             logits: Tensor = self.victim(images)
         return logits
+
+    def adversarial(
+        self, images: Tensor, labels: Tensor, *, victim: Model, sample_ids: Tensor
+    ) -> Tensor:
+        """The attack under every candidate of the method, of whose results ``victim`` picks.
+
+        Args:
+            images: Shape: (B, 3, H, W), in [0, 1].
+            labels: Shape: (B,).
+            victim: Images to the exact victim's logits.
+            sample_ids: Shape: (B,).
+        """
+        surrogates = [
+            partial(self.surrogate, method=candidate) for candidate in self.method.candidates()
+        ]
+        return strongest(
+            self.attack, surrogates, images, labels, victim=victim, sample_ids=sample_ids
+        )
 
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
         with torch.no_grad(), record_occupancies(self.victim) as record:
             logits: Tensor = self.victim(images)
         return logits, record
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The exact victim's logits (B, K)."""
+        return self.decide(images)[0]
 
     def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord:
         """Attacks one batch.
@@ -82,9 +105,7 @@ class AttackModule(LightningModule):
             # The attack asks for the clean images first, which were just decided
             return clean_logits if torch.equal(x, images) else self.decide(x)[0]
 
-        adv = self.attack(
-            self.surrogate, images, batch["label"], victim=victim, sample_ids=batch["index"]
-        )
+        adv = self.adversarial(images, batch["label"], victim=victim, sample_ids=batch["index"])
         adv_logits, adv_decisions = self.decide(adv)
         _check_finite(adv_logits, batch["index"])
         logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)

@@ -14,9 +14,12 @@ from leadgrad.pipelines.nearest import suggestion
 COMMANDS = {
     "fit": ("leadgrad.pipelines.train_cli", "train a victim"),
     "validate": ("leadgrad.pipelines.train_cli", "measure a trained victim's clean accuracy"),
+    "publish": ("leadgrad.pipelines.publish", "write a finished fit's weights and card"),
     "attack": ("leadgrad.pipelines.attack_cli", "attack a victim and write a run directory"),
     "verify": ("leadgrad.pipelines.verify", "recompute a run's numbers from its files alone"),
     "verify-data": ("leadgrad.pipelines.verify_data", "list every damaged file of a data set"),
+    "tune": ("leadgrad.pipelines.paper.tune_cli", "choose slopes on validation images"),
+    "table": ("leadgrad.pipelines.table_cli", "measure a table of the paper again"),
     "demo": ("leadgrad.pipelines.demo", "train and attack small victims on real digits"),
 }
 

@@ -16,11 +16,12 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from leadgrad.attacks import FGSM, IFGSM, Attack, PixelLinf
+from leadgrad.attacks import Attack
 from leadgrad.data import Digits
 from leadgrad.pipelines.attack_cli import attack
 from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.demo_report import DemoReport, Row
+from leadgrad.pipelines.demo_report import DemoReport
+from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.train_cli import fit
 from leadgrad.victims import (
     LGM,
@@ -137,7 +138,6 @@ class Cell:
 
     def run(self, directory: Path, *, limit: int | None) -> dict[str, Any]:
         """Runs ``leadgrad attack`` for this cell; its results."""
-        threat = "--model.attack.threat"
         method = [f"--model.method=leadgrad.victims.{self.method}"]
         if self.slope is not None:
             method += [
@@ -148,10 +148,7 @@ class Cell:
             [
                 *self.victim.options(),
                 f"--model.weights={self.weights}",
-                f"--model.attack=leadgrad.attacks.{self.row.attack}",
-                f"{threat}.eps_255={self.row.eps_255}",
-                f"{threat}.convention=doubled",
-                f"{threat}.valid_ratio={self.row.valid_ratio}",
+                *self.row.options("doubled"),
                 *method,
                 "--data=leadgrad.data.Digits",
                 *([f"--data.limit={limit}"] if limit else []),
@@ -171,12 +168,6 @@ ROWS = (
     Row("FGSM", 8),
     Row("IFGSM", 8, 0.2),
 )
-
-
-def make(row: Row) -> Attack:
-    """The attack of a row."""
-    threat = PixelLinf(row.eps_255, convention="doubled", valid_ratio=row.valid_ratio)
-    return FGSM(threat) if row.attack == "FGSM" else IFGSM(threat)
 
 
 def main(args: Sequence[str]) -> int:
@@ -218,7 +209,7 @@ def main(args: Sequence[str]) -> int:
                     progress.update(task, description=f"{row.title()} {victim.name} {method}")
                     slope = None
                     if method == "LGM":
-                        slope = choose_slope(victim.load(weights[victim.name]), make(row))
+                        slope = choose_slope(victim.load(weights[victim.name]), row.make("doubled"))
                     cell = Cell(victim, method, row, weights[victim.name], slope)
                     results = cell.run(directory, limit=100 if options.short else None)
                     report.add(row, victim.name, method, cell.path(), results, slope)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.report import pages
 from leadgrad.victims.atomic import write_atomically
 
@@ -23,25 +24,6 @@ COLUMNS = (
     ("DynConv", "FGM"),
     ("DynConv", "LGM"),
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: attack, budget in units (convention doubled), share of valid pixels."""
-
-    attack: str
-    eps_255: float
-    valid_ratio: float = 1.0
-
-    def title(self) -> str:
-        """For people."""
-        name = {"FGSM": "FGSM", "IFGSM": "I-FGSM"}[self.attack]
-        pixels = "" if self.valid_ratio == 1 else f", {100 * self.valid_ratio:g} % pixels"
-        return f"{name} ε {self.eps_255:g}{pixels}"
-
-    def slug(self) -> str:
-        """For file names."""
-        return f"{self.attack}-{self.eps_255:g}-{100 * self.valid_ratio:g}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.callbacks import tensorboard_logger
+from leadgrad.pipelines.gate_curves import GateCurves
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.results import versions
 from leadgrad.pipelines.rundir import RunDirectory, RunError
@@ -30,6 +32,7 @@ from leadgrad.victims import GatedNetwork, load_published, save_weights
 from leadgrad.victims.backbone import load_backbone
 from leadgrad.victims.classifier import Classifier
 from leadgrad.victims.dynconv_training import DynConvClassifier  # noqa: F401 - found by name
+from leadgrad.victims.skipnet_rl import HybridRLClassifier  # noqa: F401 - found by name
 from leadgrad.victims.skipnet_training import SkipNetClassifier  # noqa: F401 - found by name
 
 
@@ -101,7 +104,8 @@ def fit(args: Sequence[str]) -> Path:
         if not isinstance(module.network, GatedNetwork):
             raise RunError("--backbone starts an adaptive network; for a static one use --weights")
         load_backbone(module.network, cli.config.backbone)
-    run.open({"fingerprint": cli.run_config(), "versions": versions()})
+    command = shlex.join(["leadgrad", "fit", *args])
+    run.open({"fingerprint": cli.run_config(), "command": command, "versions": versions()})
     weights = run.path / "weights.safetensors"
     if weights.exists() and (run.path / "training.json").exists():
         return weights
@@ -110,7 +114,7 @@ def fit(args: Sequence[str]) -> Path:
     writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", "val_accuracy")]
     # Apart, because save_last=True of the other one would save only when the accuracy rises
     writers.append(_checkpoints(checkpoints, "last", None))
-    trainer.callbacks.extend(writers)  # type: ignore[attr-defined]  # set by Trainer's connector
+    trainer.callbacks.extend([*writers, GateCurves()])  # type: ignore[attr-defined]  # set by Trainer's connector
     if not isinstance(trainer.logger, TensorBoardLogger) or cli.config.trainer.logger is None:
         trainer.logger = tensorboard_logger(run)
     with stoppable(trainer, ["leadgrad", "fit", *args], str(checkpoints)):

@@ -16,6 +16,7 @@ from leadgrad.attacks.iterative import (
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 from leadgrad.attacks.random_noise import RandomNoise
 from leadgrad.attacks.seeding import sample_generator, uniform_like
+from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import BudgetError, PixelLinf, Region, ThreatModel
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "input_gradient",
     "margin",
     "sample_generator",
+    "strongest",
     "targeted_dlr",
     "uniform_like",
 ]

@@ -3,9 +3,11 @@
     z(k+1) ← project(x(k) + η · sign(∇f(x(k))))                  Croce & Hein 2020, Algorithm 1
     x(k+1) ← project(x(k) + α·(z(k+1) - x(k)) + (1 - α)·(x(k) - x(k-1)))
 
-with α = 1 in the first step. After w₁, w₂, … steps a sample halves its η and goes on from the best of
-its iterates so far, if fewer than ρ of the steps since the last such checkpoint raised f, or if
-neither η nor the best f has changed since then.
+with α = 1 in the first step. At each checkpoint, after w₁, w₂, … steps, a sample halves its η and
+goes on from its best iterate so far if
+
+1. fewer than ρ of the steps since the last checkpoint raised f, or
+2. neither η nor the best f has changed since then.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Model, input_gradient
-from leadgrad.attacks.iterative import RandomRestarts, check_steps
+from leadgrad.attacks.iterative import RandomRestarts
 
 # All of Croce & Hein 2020, sections 3.2 and 3.3
 _ALPHA, _RHO = 0.75, 0.75
@@ -27,14 +29,14 @@ _FIRST_PERIOD, _SHORTER_BY, _LEAST_PERIOD = 22, 3, 6  # in percent of the steps
 class APGD(RandomRestarts):
     """Auto-PGD from random starts. Every decision is taken per sample; nothing is to be tuned.
 
-    Which iterate is returned: the exact victim is asked about every iterate, the start included, and
-    a sample's first one that reaches the goal there is kept. A sample without any gets the iterate
-    of best surrogate loss of its last restart. The paper has one network only and keeps a
-    misclassified iterate too; under a surrogate, the best loss and a win on the victim may part.
+    Which iterate is returned: the victim is asked about every iterate, the start included, and a
+    sample's first one that reaches the goal there is kept. A sample without any gets the iterate of
+    best surrogate loss of its last restart. The best loss alone would not do: where a surrogate
+    leads the gradient, its greatest loss and a win on the victim may lie apart.
 
-    Two readings of the paper: a checkpoint after w steps judges and replaces the w-th iterate before
-    the next step is taken (as the paper's authors' program does; Algorithm 1 would take one more
-    step and drop it), and "raised f" compares with the point that was stepped from.
+    Two readings of the paper: a checkpoint after w steps judges and replaces the w-th iterate, as
+    the program of its authors does, where Algorithm 1 would take one more step and drop it; and a
+    step has raised f if f is greater than at the point that was stepped from.
 
     Args:
         loss: f or, for a targeted goal, -f. ``cross_entropy`` and ``dlr`` are the paper's two.
@@ -46,7 +48,8 @@ class APGD(RandomRestarts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_steps(self.steps, self.schedule()[1] or 1)
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def schedule(self) -> tuple[int, float]:
         """The number of steps, and the size of the first ones: 2·eps."""
@@ -56,3 +59,71 @@ class APGD(RandomRestarts):
         self, surrogate: Model, inputs: Tensor, labels: Tensor, x: Tensor, *, victim: Model
     ) -> Tensor:
         """One run from ``x``: the first iterate that wins on the victim, else the one of best f."""
+        region = self.threat.region(inputs)
+        steps, size_255 = self.schedule()
+        ends = checkpoints(steps)
+        x = origin = first_win = region.project(x)
+        won = self._won(victim, x, labels)
+        f, gradient = self._rise(surrogate, x, labels)
+        best, best_f, best_gradient = x, f, gradient
+        eta = torch.full_like(f, size_255 * self.threat.unit)
+        raised, halved = torch.zeros_like(labels), torch.zeros_like(won)
+        last_end, last_best_f = 0, best_f
+        for step in range(1, steps + 1):
+            if bool(won.all()):
+                break
+            moved = region.project(x + (_rows(eta, x) * gradient.sign()).to(x.dtype))
+            if step > 1:
+                momentum = (1 - _ALPHA) * (x - origin)
+                moved = region.project(x + _ALPHA * (moved - x) + momentum)
+            origin, x, stepped_from = x, moved, f
+            first_win = torch.where(_rows(won, x), first_win, x)
+            won = won | self._won(victim, x, labels)
+            f, gradient = self._rise(surrogate, x, labels)
+            raised = raised + (f > stepped_from)
+            better = f > best_f
+            best_f = torch.where(better, f, best_f)
+            best = torch.where(_rows(better, x), x, best)
+            best_gradient = torch.where(_rows(better, x), gradient, best_gradient)
+            if step in ends:
+                few = raised < _RHO * (step - last_end)
+                halved = few | (~halved & (best_f == last_best_f))
+                eta = torch.where(halved, eta / 2, eta)
+                f = torch.where(halved, best_f, f)
+                x = torch.where(_rows(halved, x), best, x)
+                gradient = torch.where(_rows(halved, x), best_gradient, gradient)
+                raised, last_end, last_best_f = torch.zeros_like(raised), step, best_f
+        return torch.where(_rows(won, x), first_win, best)
+
+    def _won(self, victim: Model, x: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.goal.reached(labels, victim(x))
+
+    def _rise(self, surrogate: Model, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """f, which is to be raised, and its gradient, from one forward pass."""
+        values = []
+
+        def f(logits: Tensor, labels: Tensor) -> Tensor:
+            loss = self.objective(logits, labels)
+            values.append(loss.detach() if self.goal.ascend else -loss.detach())
+            return loss if self.goal.ascend else -loss
+
+        gradient = input_gradient(surrogate, f, x, labels)
+        return values[0], gradient
+
+
+def checkpoints(steps: int) -> list[int]:
+    """After how many steps a sample's progress is judged: ⌈p·steps⌉, ascending, without repeats.
+
+    p₀ = 0, p₁ = 0.22 and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06). Counted in whole percent:
+    in floating point a sum may pass the percentage, and its ceiling is then one step late.
+    """
+    ends, period = [_FIRST_PERIOD], _FIRST_PERIOD
+    while ends[-1] + (period := max(period - _SHORTER_BY, _LEAST_PERIOD)) <= 100:
+        ends.append(ends[-1] + period)
+    return sorted({-(-percent * steps // 100) for percent in ends})
+
+
+def _rows(values: Tensor, like: Tensor) -> Tensor:
+    """(N,) as (N, 1, ...), to go with the samples of ``like``."""
+    return values.view(-1, *[1] * (like.ndim - 1))

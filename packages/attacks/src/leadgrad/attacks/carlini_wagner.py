@@ -2,8 +2,9 @@
 
     delta ← project(delta - α · adam(∇ max(s · margin(surrogate(x + delta)), -κ)))
 
-with s = -1 away from the right class and 1 towards a target. Carlini & Wagner 2017 give the loss (f₆)
-and the optimiser; their search over the constant that weighs an L2 distance is not done here.
+with s = -1 away from the right class and 1 towards a target. The loss (f₆) and the optimiser are
+those of Carlini & Wagner 2017; their search over the constant that weighs an L2 distance is not
+done.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ def dlr(logits: Tensor, classes: Tensor) -> Tensor:
     """Difference of logits ratio: the margin over z₁ - z₃, with z₁ ≥ z₂ ≥ … the sorted logits.
 
     Neither shifting nor scaling the logits changes it (Croce & Hein 2020, equation 6). It is for
-    raising at the right class. Lowered at a target that ranks third it would be constantly 1, so
-    attacks replace it by ``targeted_dlr`` under a targeted goal.
+    raising at the right class. It is constantly 1 where the class ranks third: by then an
+    untargeted goal is reached, but a target could not rise from there, so attacks replace it by
+    ``targeted_dlr`` under a targeted goal.
 
     Returns:
         Values, positive where the class has lost. Shape: (N,).
@@ -78,7 +79,7 @@ def targeted_dlr(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def targeted_form(loss: Loss) -> Loss:
-    """What a targeted goal lowers in place of ``loss``: ``targeted_dlr`` for ``dlr``, else itself."""
+    """What a targeted goal lowers in place of a loss: ``targeted_dlr`` for ``dlr``, else itself."""
     return targeted_dlr if loss is dlr else loss
 
 

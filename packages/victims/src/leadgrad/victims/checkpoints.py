@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ def load_published(
             ``.safetensors`` file or of a torch file (read with ``weights_only=True``: no code in it
             runs).
         sha256: Digest (hex) that the file must have. Neither format notices a flipped bit by
-            itself.
+            itself. If None, that of the card beside a published file (``card_path``), if any.
 
     Raises:
         CheckpointError: If the file is unreadable, unsafe or not the expected one, a key is missing
@@ -79,6 +80,11 @@ def read_state(
     return _tensors(source, "the state dict")
 
 
+def card_path(weights: Path) -> Path:
+    """Where the card of a published weights file is: beside it, with the suffix ``.json``."""
+    return weights.with_suffix(".json")
+
+
 def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:
     """Writes the state dict as safetensors, atomically; returns the file's SHA-256 (hex).
 
@@ -104,6 +110,8 @@ def _read(path: Path, sha256: str | None) -> Mapping[str, object]:
         raise CheckpointError(f"no checkpoint at {path}; give the path of an existing weights file")
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
+    if sha256 is None and path.suffix == ".safetensors" and card_path(path).is_file():
+        sha256 = _carded_digest(card_path(path))
     if sha256 is not None and digest != sha256.lower():
         raise CheckpointError(
             f"{path} has SHA-256 {digest}, expected {sha256}; get the file again, or the digest of "
@@ -121,6 +129,16 @@ def _read(path: Path, sha256: str | None) -> Mapping[str, object]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict")
     return content
+
+
+def _carded_digest(card: Path) -> str:
+    try:
+        return str(json.loads(card.read_bytes())["sha256"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{card} stands beside a weights file but gives no sha256; restore the card, or move "
+            "it away"
+        ) from error
 
 
 def _tensors(content: Mapping[str, object], origin: str) -> dict[str, Tensor]:

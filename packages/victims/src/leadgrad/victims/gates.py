@@ -75,6 +75,10 @@ class GradientMethod:
         """Occupancy in the margin's shape and dtype; ``hard`` is the victim's decision (bool)."""
         raise NotImplementedError
 
+    def candidates(self) -> tuple[GradientMethod, ...]:
+        """The methods an attack is to be run under, of whose results the exact victim picks."""
+        return (self,)
+
 
 @dataclass(frozen=True)
 class FGM(GradientMethod):
@@ -85,17 +89,23 @@ class FGM(GradientMethod):
         return hard.to(margin.dtype)
 
 
+SLOPES = (0.1, 1.0, 10.0)
+"""What ``LGM()`` tries."""
+
+
 @dataclass(frozen=True)
 class LGM(GradientMethod):
     """Leaded gradients: the decision relaxed by a surrogate (eq. 4 and 5).
 
     Args:
-        surrogate: The relaxation, with its slope; there is no slope that suits every step size.
+        surrogate: The relaxation, with its slope. None needs no slope to be chosen: it stands for
+            the ``candidates`` with each of ``SLOPES``, under all of which an attack is run; for
+            each sample the exact victim tells which result to keep.
         forward: ``"soft"`` uses ô in value and gradient (the paper's setting); ``"hard"`` keeps the
             value of the hard decision and takes the gradient of ô.
     """
 
-    surrogate: Surrogate
+    surrogate: Surrogate | None = None
     forward: Literal["soft", "hard"] = "soft"
 
     def __post_init__(self) -> None:
@@ -103,11 +113,26 @@ class LGM(GradientMethod):
             raise ValueError(f'forward must be "soft" or "hard", got {self.forward!r}')
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
-        """ô, or the hard value with the gradient of ô."""
+        """ô, or the hard value with the gradient of ô.
+
+        Raises:
+            ValueError: Without a surrogate, because one forward has one slope.
+        """
+        if self.surrogate is None:
+            raise ValueError(
+                "LGM() stands for several slopes; run the attack under each of its candidates() "
+                "(leadgrad.attacks.strongest), or give a surrogate such as Sigmoid(1.0)"
+            )
         soft = self.surrogate(margin)
         if self.forward == "soft":
             return soft
         return hard.to(soft.dtype) + (soft - soft.detach())  # adds an exact zero to the value
+
+    def candidates(self) -> tuple[GradientMethod, ...]:
+        """Itself, or without a surrogate one LGM per slope."""
+        if self.surrogate is not None:
+            return (self,)
+        return tuple(LGM(Sigmoid(slope), self.forward) for slope in SLOPES)
 
 
 @dataclass(frozen=True)

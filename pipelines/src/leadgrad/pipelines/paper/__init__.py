@@ -1,0 +1,1 @@
+"""The paper's tables, measured again: rows and printed numbers, cells, statistics, pages."""

@@ -1,0 +1,156 @@
+"""One number of a table: an ordinary ``leadgrad attack`` run, resumable and verifiable."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leadgrad.pipelines.attack_cli import attack
+from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.rundir import RunDirectory, RunError
+from leadgrad.pipelines.zoo import Card
+
+
+@dataclass(frozen=True)
+class Method:
+    """A gradient method as a column of the table.
+
+    Args:
+        name: Of the column.
+        options: Command-line options of ``leadgrad attack``.
+        slope: λ, where the method has one, for the table's notes.
+        chosen: How λ was chosen, in words.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    slope: float | None = None
+    chosen: str = ""
+
+
+FGM = Method("FGM", ("--model.method=leadgrad.victims.FGM",))
+
+
+def sloped(name: str, slope: float, chosen: str, *, forward: str = "soft") -> Method:
+    """LGM with a sigmoid of this slope."""
+    options = (
+        "--model.method=leadgrad.victims.LGM",
+        f"--model.method.forward={forward}",
+        "--model.method.surrogate=leadgrad.victims.Sigmoid",
+        f"--model.method.surrogate.slope={slope}",
+    )
+    return Method(name, options, slope, chosen)
+
+
+CONSTANT = Method(
+    "ô = 0.5",
+    ("--model.method=leadgrad.victims.LGM", "--model.method.surrogate=leadgrad.victims.Constant"),
+)
+"""Smoothing without a leading gradient (ablation D14)."""
+
+
+AUTOMATIC = Method("LGM()", ("--model.method=leadgrad.victims.LGM",), None, "needs none")
+"""The default, which has no slope to choose."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all cells of a table share.
+
+    Args:
+        directory: Of the table; each cell's run is below it.
+        convention: Of ``PixelLinf``.
+        data: Command-line options of the data.
+        trainer: Command-line options of the trainer.
+        processes: Processes of each attack; with more than one it runs as a command of its own.
+    """
+
+    directory: Path
+    convention: str
+    data: tuple[str, ...]
+    trainer: tuple[str, ...] = ()
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A victim under a row's attack and a method."""
+
+    victim: str
+    card: Card
+    row: Row
+    method: Method
+    mask_seed: int = 1
+
+    def key(self) -> str:
+        """For ``--cells`` and for the cell's directory."""
+        seed = "" if self.mask_seed == 1 else f"-mask{self.mask_seed}"
+        slope = "" if self.method.slope is None else f"-{self.method.slope:g}"
+        name = self.method.name.replace(" ", "").replace("ô=", "constant").replace("()", "-default")
+        return f"{self.victim}/{self.row.slug()}{seed}/{name}{slope}"
+
+    def run(self, setting: Setting) -> dict[str, Any]:
+        """Runs the attack, or what is left of it; its results.json.
+
+        Raises:
+            RunError: If the attack failed in a command of its own.
+        """
+        args = [
+            *self.card.options(),
+            *self.row.options(setting.convention),
+            f"--model.attack.threat.mask_seed={self.mask_seed}",
+            *self.method.options,
+            *setting.data,
+            *setting.trainer,
+            f"--trainer.devices={setting.processes}",
+            "--trainer.enable_progress_bar=false",
+            f"--run_dir={self.directory(setting).path}",
+        ]
+        if setting.processes == 1:
+            return attack(args)
+        # Lightning starts the other processes with this one's command line, which is the table's
+        command = [sys.executable, "-m", "leadgrad.pipelines.cli", "attack", *args]
+        if subprocess.run(command, check=False).returncode:
+            raise RunError(f"the attack of cell {self.key()} failed; its message is above")
+        return self.directory(setting).results()
+
+    def directory(self, setting: Setting) -> RunDirectory:
+        """The cell's run directory."""
+        return RunDirectory(setting.directory / "cells" / self.key())
+
+    def finished(self, setting: Setting) -> bool:
+        """Whether its results are there."""
+        return (self.directory(setting).path / "results.json").exists()
+
+
+def right_after(run: RunDirectory) -> Tensor:
+    """Samples right before and after the attack, in the data's order. Shape: (N,), bool."""
+    index, right = [], []
+    for record in run.records():
+        before = record.clean_logits.argmax(1) == record.label
+        after = record.adv_logits.argmax(1) == record.label
+        index.append(record.index)
+        right.append(before & after)
+    return torch.cat(right)[torch.cat(index).argsort()]
+
+
+def selected(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
+    """The cells whose key matches one of the shell patterns; all without patterns.
+
+    Raises:
+        ValueError: If a pattern matches no cell.
+    """
+    if not patterns:
+        return list(cells)
+    for pattern in patterns:
+        if not any(Path(cell.key()).match(pattern) for cell in cells):
+            keys = ", ".join(cell.key() for cell in cells[:4])
+            raise ValueError(f"--cells {pattern!r} matches no cell; keys look like {keys}")
+    return [cell for cell in cells if any(Path(cell.key()).match(p) for p in patterns)]

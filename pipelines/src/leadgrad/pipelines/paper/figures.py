@@ -1,0 +1,95 @@
+"""Plots of a table: accuracy and architecture change against the budget, slope sensitivity."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from leadgrad.pipelines.paper.tuning import Sweep
+
+COLOURS = ("#3478c8", "#c0392b", "#e67e22", "#16a085", "#8e44ad", "#8a8f98")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cell of a curve: budget, accuracy with its interval, architecture change in percent."""
+
+    eps_255: float
+    accuracy: float
+    low: float
+    high: float
+    change: float
+
+
+def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
+    """Accuracy (above) and architecture change (below) against FGSM's budget, as a PNG.
+
+    Args:
+        curves: Victim to method to points.
+    """
+    figure = Figure(figsize=(4.6 * len(curves), 6.0), layout="constrained")
+    axes = figure.subplots(2, len(curves), squeeze=False, sharex=True)
+    for column, (victim, methods) in enumerate(curves.items()):
+        upper, lower = axes[0][column], axes[1][column]
+        for (method, points), colour in zip(methods.items(), COLOURS, strict=False):
+            budgets = [point.eps_255 for point in points]
+            accuracy = [point.accuracy for point in points]
+            upper.plot(budgets, accuracy, "o-", color=colour, label=method)
+            low, high = ([getattr(p, end) for p in points] for end in ("low", "high"))
+            upper.fill_between(budgets, low, high, color=colour, alpha=0.15)
+            changes = [point.change for point in points]
+            lower.plot(budgets, changes, "o-", color=colour, label=method)
+        upper.set(title=victim, ylabel="accuracy (%)")
+        upper.set_ylim(bottom=0)
+        lower.set(xlabel="FGSM ε (units)", ylabel="architecture change (%)")
+        lower.set_ylim(bottom=0)
+        _tidy(upper)
+        _tidy(lower)
+    return _png(figure)
+
+
+def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
+    """Accuracy on the tuning images against the slope, one panel per victim, as a PNG.
+
+    FGM's is a dashed line of the same colour. Of tries that differ in step size, the best counts.
+    """
+    victims = list(dict.fromkeys(sweep.victim for sweep in sweeps))
+    figure = Figure(figsize=(4.6 * max(1, len(victims)), 3.6), layout="constrained")
+    for axes, victim in zip(
+        figure.subplots(1, max(1, len(victims)), squeeze=False)[0], victims, strict=False
+    ):
+        own = [sweep for sweep in sweeps if sweep.victim == victim]
+        for row, colour in zip(dict.fromkeys(sweep.row for sweep in own), COLOURS, strict=False):
+            for sweep in (sweep for sweep in own if sweep.row == row):
+                _draw_sweep(axes, sweep, colour)
+        axes.set(title=victim, xlabel="slope λ", ylabel="accuracy (%)", xscale="log")
+        _tidy(axes)
+    return _png(figure)
+
+
+def _draw_sweep(axes: Axes, sweep: Sweep, colour: str) -> None:
+    best: dict[float | None, float] = {}
+    for one in sweep.tries:
+        percent = 100 * one.right / one.count
+        best[one.slope] = min(best.get(one.slope, 100.0), percent)
+    if sweep.method == "FGM":
+        axes.axhline(min(best.values()), color=colour, linestyle="--", linewidth=1)
+        return
+    points = sorted((slope, percent) for slope, percent in best.items() if slope is not None)
+    axes.plot(*zip(*points, strict=True), "o-", color=colour, label=sweep.row)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""What ``leadgrad tune`` and ``leadgrad table`` have in common: victims, data, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.paper.layout import DYNCONV, SKIPNET, TABLE1_ROWS, Row
+from leadgrad.pipelines.zoo import Card
+
+
+def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
+    """A parser with the options that both commands take.
+
+    Args:
+        prog: Name of the command.
+        description: Of it.
+        split: Which split is attacked by default.
+    """
+    parser = ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--skipnet", type=str, default="zoo/skipnet38.safetensors")
+    parser.add_argument("--dynconv", type=str, default="zoo/dynconv32.safetensors")
+    parser.add_subclass_arguments(
+        ImageDataModule, "data", default={"class_path": "leadgrad.data.CIFAR10"}
+    )
+    parser.add_argument("--split", type=str, default=split, help="The attacked split")
+    parser.add_argument("--limit", type=int | None, default=None, help="Its first images only")
+    parser.add_argument("--convention", type=str, default="doubled", help="doubled or pixel")
+    parser.add_argument(
+        "--rows", type=list[str], default=[], help="Such as [FGSM-4-100,IFGSM-8-5]; all if empty"
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a command line asks for.
+
+    Args:
+        victims: Card by the paper's name.
+        rows: Of the table.
+        data: Class path and arguments of the attacked samples, split and limit included.
+        convention: Of ``PixelLinf``.
+    """
+
+    victims: dict[str, Card]
+    rows: tuple[Row, ...]
+    data: dict[str, Any]
+    convention: str
+
+    @classmethod
+    def of(cls, parser: ArgumentParser, options: Namespace) -> Task:
+        """Reads the cards and picks the rows.
+
+        Raises:
+            CardError: If a victim has no card.
+            ValueError: If there is no such row.
+        """
+        node = yaml.safe_load(parser.dump(options, skip_none=False))["data"]
+        arguments = {**node.get("init_args", {}), "attack_split": options.split}
+        data = {
+            "class_path": node["class_path"],
+            "init_args": {**arguments, "limit": options.limit},
+        }
+        victims = {SKIPNET: Card.read(options.skipnet), DYNCONV: Card.read(options.dynconv)}
+        return cls(victims, pick_rows(options.rows), data, options.convention)
+
+
+def pick_rows(slugs: Sequence[str]) -> tuple[Row, ...]:
+    """The rows of these names, in the table's order; all rows without names."""
+    known = {row.slug(): row for row in TABLE1_ROWS}
+    unknown = [slug for slug in slugs if slug not in known]
+    if unknown:
+        raise ValueError(f"Table I has no row {unknown[0]!r}; choose from {', '.join(known)}")
+    return tuple(row for slug, row in known.items() if not slugs or slug in slugs)

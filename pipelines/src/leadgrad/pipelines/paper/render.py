@@ -1,0 +1,187 @@
+"""A table as Markdown, CSV and one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leadgrad.pipelines.paper.layout import PAPER_CLEAN, PAPER_GAPS, Row, paper_accuracy
+from leadgrad.pipelines.paper.statistics import Paired
+from leadgrad.pipelines.report import pages
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished cell.
+
+    Args:
+        victim: Column.
+        row: Row.
+        method: Name of the gradient method.
+        results: Content of the run's results.json.
+        slope: λ, where the method has one.
+        chosen: How λ was chosen.
+        against_fgm: Paired with FGM on the same row and victim; None for FGM itself.
+        path: Of the run directory, from the table's.
+    """
+
+    victim: str
+    row: Row
+    method: str
+    results: dict[str, Any]
+    slope: float | None
+    chosen: str
+    against_fgm: Paired | None
+    path: str
+
+    @property
+    def accuracy(self) -> float:
+        """Right before and after the attack, in percent of all samples."""
+        return float(self.results["adversarial_accuracy"])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy, in percent."""
+        low, high = self.results["intervals"]["adversarial_accuracy"]
+        return float(low), float(high)
+
+    @property
+    def change(self) -> float:
+        """Architecture change in the paper's counting, in percent."""
+        return float(self.results["architecture_change"]["percent"])
+
+    def paper(self) -> str:
+        """What the paper prints, as far as our sources have it."""
+        printed = paper_accuracy(self.row, self.victim)
+        if printed is not None:
+            return f"{printed:.2f}"
+        gap = PAPER_GAPS.get((self.row.slug(), self.victim))
+        return f"{gap:+.1f} to FGM" if gap is not None and self.method == "LGM" else "–"
+
+
+def p_words(p: float) -> str:
+    """A p-value for people."""
+    return "< 1e-6" if p < 1e-6 else f"{p:.2g}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All finished cells of a table, and what is said above and below them.
+
+    Args:
+        title: Of the table.
+        clean: (victim, weights' name, right, samples, Wilson interval, cost in words) of each.
+        entries: Finished cells, in the table's order.
+        missing: Keys of the cells that have not been run.
+        facts: Sentences on data, convention, slopes and command.
+        figures: Caption and PNG of each plot.
+    """
+
+    title: str
+    clean: Sequence[tuple[str, str, float, tuple[float, float], str]]
+    entries: Sequence[Entry]
+    missing: Sequence[str]
+    facts: Sequence[str]
+    figures: Sequence[tuple[str, bytes]]
+
+    def header(self) -> list[str]:
+        """Column titles."""
+        return [
+            "attack",
+            "victim",
+            "method",
+            "λ",
+            "accuracy %",
+            "95 %",
+            "paper",
+            "archi. chg. %",
+            "minus FGM, points",
+            "McNemar p",
+        ]
+
+    def lines(self) -> list[list[str]]:
+        """Every entry as text."""
+        lines = []
+        for entry in self.entries:
+            low, high = entry.interval
+            paired = entry.against_fgm
+            ends = None if paired is None else paired.interval()
+            lines.append(
+                [
+                    entry.row.title(),
+                    entry.victim,
+                    entry.method,
+                    "" if entry.slope is None else f"{entry.slope:g}",
+                    f"{entry.accuracy:.2f}",
+                    f"{low:.2f}–{high:.2f}",
+                    entry.paper(),
+                    f"{entry.change:.2f}",
+                    ""
+                    if paired is None or ends is None
+                    else f"{paired.difference:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}]",
+                    "" if paired is None else p_words(paired.p),
+                ]
+            )
+        return lines
+
+    def clean_lines(self) -> list[list[str]]:
+        """Accuracy before the attack, as text."""
+        return [
+            [
+                victim,
+                weights,
+                f"{percent:.2f}",
+                f"{low:.2f}–{high:.2f}",
+                f"{PAPER_CLEAN[victim]:.2f}" if victim in PAPER_CLEAN else "–",
+                cost,
+            ]
+            for victim, weights, percent, (low, high), cost in self.clean
+        ]
+
+    CLEAN_HEADER = ("victim", "weights", "before attack %", "95 %", "paper", "cost")
+
+    def markdown(self) -> str:
+        """The table for a repository page."""
+        parts = [f"# {self.title}", "", *(f"- {fact}" for fact in self.facts), ""]
+        parts += _markdown(list(self.CLEAN_HEADER), self.clean_lines())
+        parts += ["", *_markdown(self.header(), self.lines())]
+        if self.missing:
+            parts += ["", f"Not run: {', '.join(self.missing)}."]
+        return "\n".join(parts) + "\n"
+
+    def csv(self) -> str:
+        """One line per cell."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow([*self.header(), "right", "samples", "digest", "how λ was chosen"])
+        for entry, line in zip(self.entries, self.lines(), strict=True):
+            counts = entry.results["counts"]
+            digest = entry.results["digest"]
+            writer.writerow([*line, counts["both"], counts["samples"], digest, entry.chosen])
+        return buffer.getvalue()
+
+    def html(self) -> str:
+        """A page with the plots."""
+        figures = [
+            (caption, "data:image/png;base64," + base64.b64encode(data).decode())
+            for caption, data in self.figures
+        ]
+        return pages.get_template("table.html.j2").render(
+            title=self.title,
+            facts=self.facts,
+            clean_header=self.CLEAN_HEADER,
+            clean=self.clean_lines(),
+            header=self.header(),
+            lines=list(zip(self.entries, self.lines(), strict=True)),
+            missing=self.missing,
+            figures=figures,
+        )
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    rows = [header, ["---"] * len(header), *lines]
+    return ["| " + " | ".join(row) + " |" for row in rows]

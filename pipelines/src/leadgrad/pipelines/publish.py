@@ -1,0 +1,181 @@
+"""``leadgrad publish``: a finished fit becomes a weights file with a card that can be checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.gate_curves import varying_gates
+from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.results import versions, wilson
+from leadgrad.pipelines.rundir import RunDirectory, RunError
+from leadgrad.victims import (
+    GatedNetwork,
+    load_published,
+    prepare_for_attack,
+    record_occupancies,
+)
+from leadgrad.victims.atomic import write_atomically
+from leadgrad.victims.checkpoints import card_path
+
+TRAINED_ON = ("train",)
+BATCH = 250
+
+
+def clean_counts(
+    network: nn.Module, data: ImageDataModule, split: str
+) -> tuple[int, list[Tensor], Tensor | None]:
+    """What the exact victim does on a split's clean images, in float32.
+
+    Args:
+        network: Prepared for attack, as ``leadgrad attack`` prepares it.
+        data: Serves the split.
+        split: Its name.
+
+    Returns:
+        Number of right answers; each gate's executed share in percent of every batch, shapes
+        (gates,); and the images' conditional MACs, shape (N,), or None where not known.
+    """
+    samples = data.split(split)
+    right, shares, macs = 0, [], []
+    for images, labels in zip(
+        samples.images.split(BATCH), samples.labels.split(BATCH), strict=True
+    ):
+        with torch.no_grad(), record_occupancies(network) as record:
+            right += int((network(images.float() / 255).argmax(1) == labels).sum())
+        if record:
+            executed = [100 * unit.float().mean() * len(images) for unit in record]
+            shares.append(torch.stack(executed))
+        if isinstance(network, GatedNetwork):
+            spent = network.conditional_macs(record)
+            if spent is not None:
+                macs.append(spent)
+    return right, shares, torch.cat(macs) if macs else None
+
+
+def cost(network: nn.Module, data: ImageDataModule, split: str) -> dict[str, Any] | None:
+    """What the victim computes on clean images; None for a network without gates."""
+    _, shares, macs = clean_counts(network, data, split)
+    if not shares:
+        return None
+    percent = torch.stack(shares).sum(0) / len(data.split(split))
+    total = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
+    return {
+        "split": split,
+        "gates": len(percent),
+        "varying_gates": varying_gates(percent),
+        "executed_percent_by_gate": [round(value, 2) for value in percent.tolist()],
+        # SkipNet's published measure: its first block counts too, and is always executed
+        "computation_percent": round(float((percent.sum() + 100) / (len(percent) + 1)), 3),
+        "conditional_cost": None
+        if macs is None or total is None
+        else round(float(macs.double().mean()) / total, 4),
+    }
+
+
+def training_seconds(tensorboard: Path) -> float:
+    """Seconds between the first and the last curve point of each session, summed."""
+    seconds = 0.0
+    for path in sorted(tensorboard.glob("events.out.tfevents.*")):
+        events = EventAccumulator(str(path))
+        events.Reload()
+        times = [
+            event.wall_time for tag in events.Tags()["scalars"] for event in events.Scalars(tag)
+        ]
+        if times:
+            seconds += max(times) - min(times)
+    return round(seconds, 1)
+
+
+def publish(run_dir: str, target: str, *, root: str | None, device: str) -> dict[str, Any]:
+    """Copies a finished fit's weights to ``target`` and writes the card beside them.
+
+    Args:
+        run_dir: Of ``leadgrad fit``.
+        target: Path of the new ``.safetensors`` file.
+        root: Of the data set, where it has one.
+        device: What the fit ran on, in words.
+
+    Returns:
+        The card.
+
+    Raises:
+        RunError: If the fit has not finished.
+    """
+    run, goal = RunDirectory(run_dir), Path(target)
+    if goal.suffix != ".safetensors":
+        raise ValueError(f"the target must end in .safetensors, got {target}")
+    trained = run.path / "weights.safetensors"
+    if not (run.path / "training.json").exists():
+        raise RunError(f"{run.path} holds no finished fit; start its command again")
+    training = json.loads((run.path / "training.json").read_bytes())
+    fit = run.run()
+    node = fit["fingerprint"]["model"]["init_args"]["network"]
+    network = instantiate(node)
+    load_published(network, trained, sha256=training["weights_sha256"])
+    victim = prepare_for_attack(network.eval())
+    data: ImageDataModule = instantiate(
+        fit["fingerprint"]["data"], **({} if root is None else {"root": root})
+    )
+    accuracy, manifests = {}, {}
+    for split in data.split_names:
+        data.attack_split = split
+        manifests[split] = data.manifest()
+        right, count = clean_counts(victim, data, split)[0], len(data.split(split))
+        low, high = wilson(right, count)
+        accuracy[split] = {
+            "right": right,
+            "count": count,
+            "percent": round(100 * right / count, 3),
+            "wilson_95": [round(low, 3), round(high, 3)],
+            "trained_on": split in TRAINED_ON,
+        }
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(trained, goal)
+    card = {
+        "name": goal.stem,
+        "network": node,
+        "sha256": training["weights_sha256"],
+        "bytes": goal.stat().st_size,
+        "accuracy": accuracy,
+        "cost": cost(victim, data, "heldout" if "heldout" in accuracy else "test"),
+        "data": manifests,
+        "recipe": fit["fingerprint"],
+        "command": fit["command"],
+        "training": {
+            **{key: value for key, value in training.items() if key != "weights_sha256"},
+            "wall_s": training_seconds(run.path / "tensorboard"),
+            "device": device,
+        },
+        "published_with": versions(),
+    }
+    write_atomically(card_path(goal), json.dumps(card, indent=2).encode() + b"\n")
+    return card
+
+
+def main(args: Sequence[str]) -> int:
+    """Runs the command."""
+    parser = ArgumentParser(prog="leadgrad publish", description="Weights and card of a fit")
+    parser.add_argument("run_dir", type=str, help="Directory of the finished fit")
+    parser.add_argument("target", type=str, help="The weights file to write, zoo/NAME.safetensors")
+    parser.add_argument("--root", type=str | None, default=None, help="Of the data set")
+    parser.add_argument("--device", type=str, required=True, help="What the fit ran on, in words")
+    options = parser.parse_args(list(args))
+    card = publish(options.run_dir, options.target, root=options.root, device=options.device)
+    console = Console()
+    for split, counted in card["accuracy"].items():
+        console.print(
+            f"{split:<12} {counted['right']} / {counted['count']} = {counted['percent']} %"
+        )
+    console.print(f"cost: {card['cost']}")
+    return 0

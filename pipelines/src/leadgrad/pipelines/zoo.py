@@ -1,0 +1,75 @@
+"""Published victims: a weights file and, beside it, a card that says what it is and how it came."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leadgrad.victims.checkpoints import card_path
+
+
+class CardError(ValueError):
+    """A card that is missing, damaged or incomplete."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A published victim.
+
+    Args:
+        weights: Path of the ``.safetensors`` file; the card has the same name with ``.json``.
+        content: Of the card.
+    """
+
+    weights: Path
+    content: dict[str, Any]
+
+    @classmethod
+    def read(cls, weights: str | os.PathLike[str]) -> Card:
+        """Reads the card beside a weights file.
+
+        Raises:
+            CardError: If there is none, or it lacks what every card has.
+        """
+        path = card_path(Path(weights))
+        try:
+            content = json.loads(path.read_bytes())
+            if not isinstance(content, dict):
+                raise TypeError(f"a {type(content).__name__}, expected an object")
+            for key in ("network", "sha256", "accuracy"):
+                content[key]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise CardError(
+                f"{path} is no card of a published victim ({type(error).__name__}: {error}); "
+                "leadgrad publish writes one"
+            ) from error
+        return cls(Path(weights), content)
+
+    @property
+    def name(self) -> str:
+        """Of the files, without suffix."""
+        return self.weights.stem
+
+    def options(self) -> list[str]:
+        """Command-line options that configure this victim for ``leadgrad attack``."""
+        network = self.content["network"]
+        arguments = [
+            f"--model.network.{key}={_option(value)}" for key, value in network["init_args"].items()
+        ]
+        return [
+            f"--model.network={network['class_path']}",
+            *arguments,
+            f"--model.weights={self.weights}",
+        ]
+
+    def right(self, split: str) -> tuple[int, int] | None:
+        """Samples that the victim got right, and their number; None if the split is not there."""
+        counted = self.content["accuracy"].get(split)
+        return None if counted is None else (int(counted["right"]), int(counted["count"]))
+
+
+def _option(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,85 @@
+"""``leadgrad publish``: a fit's weights with a card whose numbers are the attack's own."""
+
+import json
+
+import pytest
+from run_config import arguments, attack, attack_config, fit_config
+
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.zoo import Card, CardError
+
+SPLITS = {"train", "validation", "heldout", "test"}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zoo")
+    assert main(arguments("fit", fit_config(), folder / "fit")) == 0
+    target = folder / "small.safetensors"
+    assert main(["publish", str(folder / "fit"), str(target), "--device", "a test's CPU"]) == 0
+    return target
+
+
+def test_the_card_says_what_it_is_and_how_it_came(zoo):
+    card = Card.read(zoo)
+    fit = RunDirectory(zoo.parent / "fit")
+    assert card.content["network"]["class_path"] == "leadgrad.victims.SkipNet"
+    assert card.content["network"]["init_args"]["depth"] == 8
+    assert set(card.content["accuracy"]) == SPLITS
+    assert card.content["command"] == fit.run()["command"]
+    assert card.content["training"]["epochs"] == 4
+    assert card.content["training"]["wall_s"] > 0
+    assert card.content["training"]["device"] == "a test's CPU"
+    assert card.content["bytes"] == zoo.stat().st_size
+    assert card.content["cost"]["gates"] == 2
+    assert {manifest["sha256"] for manifest in card.content["data"].values()} != {None}
+
+
+def test_an_attack_of_a_published_victim_starts_from_the_cards_count(zoo, tmp_path):
+    card = Card.read(zoo)
+    data = fit_config()["data"]
+    config = attack_config(data=data, model__network=card.content["network"])
+    results = attack(config, tmp_path / "run", f"--model.weights={zoo}")
+    assert (results["counts"]["clean"], results["counts"]["samples"]) == card.right("test")
+
+
+def test_its_options_configure_the_same_attack(zoo, tmp_path):
+    config = attack_config(data=fit_config()["data"])
+    del config["model"]["network"]
+    results = attack(config, tmp_path / "run", *Card.read(zoo).options())
+    assert results["counts"]["clean"] == Card.read(zoo).right("test")[0]
+
+
+def test_altered_weights_are_refused_wherever_they_are_configured(zoo, tmp_path, capsys):
+    altered = tmp_path / zoo.name
+    data = bytearray(zoo.read_bytes())
+    data[-5] ^= 1
+    altered.write_bytes(data)
+    altered.with_suffix(".json").write_bytes(zoo.with_suffix(".json").read_bytes())
+    args = arguments("attack", attack_config(), tmp_path / "run", f"--model.weights={altered}")
+    assert main(args) == 1
+    assert "SHA-256" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_card_without_a_digest_is_refused(zoo, tmp_path, capsys):
+    (tmp_path / zoo.name).write_bytes(zoo.read_bytes())
+    (tmp_path / zoo.name).with_suffix(".json").write_text("{}")
+    args = arguments(
+        "attack", attack_config(), tmp_path / "run", f"--model.weights={tmp_path / zoo.name}"
+    )
+    assert main(args) == 1
+    assert "gives no sha256" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "[]", json.dumps({"network": {}})])
+def test_a_damaged_card_is_named(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(CardError, match=r"x\.json is no card"):
+        Card.read(tmp_path / "x.safetensors")
+
+
+def test_an_unfinished_fit_is_not_published(tmp_path, capsys):
+    assert main(["publish", str(tmp_path), str(tmp_path / "x.safetensors"), "--device", "d"]) == 1
+    assert "holds no finished fit" in capsys.readouterr().err
