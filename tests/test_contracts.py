@@ -15,7 +15,19 @@ from torch import nn
 import leadgrad.attacks
 import leadgrad.data
 import leadgrad.victims
-from leadgrad.attacks import FGSM, IFGSM, MIFGSM, PGD, Attack, PixelLinf, RandomNoise
+from leadgrad.attacks import (
+    APGD,
+    FGSM,
+    IFGSM,
+    MIFGSM,
+    NIFGSM,
+    PGD,
+    Attack,
+    CarliniWagner,
+    PixelLinf,
+    RandomNoise,
+    dlr,
+)
 from leadgrad.data import CIFAR10, Digits, FakeCIFAR10, ImageDataModule, check_batch
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.records import BatchRecord
@@ -38,6 +50,9 @@ ATTACKS = {
     "IFGSM": IFGSM(PixelLinf(8), steps=2),
     "PGD": PGD(PixelLinf(8), steps=2, restarts=2),
     "MIFGSM": MIFGSM(PixelLinf(8), steps=2),
+    "NIFGSM": NIFGSM(PixelLinf(8), steps=2),
+    "APGD": APGD(PixelLinf(8), dlr, steps=4, restarts=2),
+    "CarliniWagner": CarliniWagner(PixelLinf(8), steps=2),
     "RandomNoise": RandomNoise(PixelLinf(8)),
 }
 
@@ -70,7 +85,7 @@ def test_the_tables_of_this_file_are_complete():
     assert public(leadgrad.data, ImageDataModule) == set(DATA)
     networks = public(leadgrad.victims, nn.Module) - {"Gate", "GatedNetwork"}
     assert networks == set(VICTIMS) - {"own module"}
-    bases = {"Attack", "SignGradientAttack"}
+    bases = {"Attack", "SignGradientAttack", "RandomRestarts"}
     assert public(leadgrad.attacks, Attack) - bases == set(ATTACKS)
 
 

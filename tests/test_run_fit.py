@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from run_config import arguments, attack, attack_config, fit_config, node
 from run_processes import Command
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.rundir import RunDirectory
@@ -60,6 +61,17 @@ def test_what_a_fit_leaves(unbroken):
     assert "last.ckpt" in best_and_last
     assert len(best_and_last) == 2
     assert not list((unbroken.path / "tensorboard").rglob("*.ckpt"))
+
+
+def test_the_curves_tell_what_the_gates_do(unbroken):
+    events = EventAccumulator(str(unbroken.path / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert "gates/executed_percent" in tags["histograms"]
+    assert {"train/cross_entropy", "train/computation_percent"} <= set(tags["scalars"])
+    varying = [event.value for event in events.Scalars("gates/varying")]
+    assert len(varying) == EPOCHS
+    assert all(0 <= value <= 2 for value in varying), "depth 8 has two gates"
 
 
 def test_a_finished_fit_is_left_alone(unbroken, capsys):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def selected(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
     if not patterns:
         return list(cells)
     for pattern in patterns:
-        if not any(Path(cell.key()).match(pattern) for cell in cells):
+        if not any(fnmatchcase(cell.key(), pattern) for cell in cells):
             keys = ", ".join(cell.key() for cell in cells[:4])
             raise ValueError(f"--cells {pattern!r} matches no cell; keys look like {keys}")
-    return [cell for cell in cells if any(Path(cell.key()).match(p) for p in patterns)]
+    return [cell for cell in cells if any(fnmatchcase(cell.key(), p) for p in patterns)]

@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.paper.layout import DYNCONV, SKIPNET, TABLE1_ROWS, Row
+from leadgrad.pipelines.paper.layout import DYNCONV, SKIPNET, STRONG_ROWS, TABLE1_ROWS, Row
 from leadgrad.pipelines.zoo import Card
 
 
@@ -32,7 +32,7 @@ def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
     parser.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     parser.add_argument("--convention", type=str, default="doubled", help="doubled or pixel")
     parser.add_argument(
-        "--rows", type=list[str], default=[], help="Such as [FGSM-4-100,IFGSM-8-5]; all if empty"
+        "--rows", type=list[str], default=[], help="Such as [FGSM-4-100,IFGSM-8-5]; else all of 1"
     )
     return parser
 
@@ -54,8 +54,10 @@ class Task:
     convention: str
 
     @classmethod
-    def of(cls, parser: ArgumentParser, options: Namespace) -> Task:
-        """Reads the cards and picks the rows.
+    def of(
+        cls, parser: ArgumentParser, options: Namespace, rows: Sequence[Row] = TABLE1_ROWS
+    ) -> Task:
+        """Reads the cards and picks the rows, by default ``rows``.
 
         Raises:
             CardError: If a victim has no card.
@@ -68,13 +70,18 @@ class Task:
             "init_args": {**arguments, "limit": options.limit},
         }
         victims = {SKIPNET: Card.read(options.skipnet), DYNCONV: Card.read(options.dynconv)}
-        return cls(victims, pick_rows(options.rows), data, options.convention)
+        picked = pick_rows(options.rows) if options.rows else tuple(rows)
+        return cls(victims, picked, data, options.convention)
 
 
 def pick_rows(slugs: Sequence[str]) -> tuple[Row, ...]:
-    """The rows of these names, in the table's order; all rows without names."""
-    known = {row.slug(): row for row in TABLE1_ROWS}
+    """The rows of these names, in the tables' order.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    known = {row.slug(): row for row in (*TABLE1_ROWS, *STRONG_ROWS)}
     unknown = [slug for slug in slugs if slug not in known]
     if unknown:
-        raise ValueError(f"Table I has no row {unknown[0]!r}; choose from {', '.join(known)}")
-    return tuple(row for slug, row in known.items() if not slugs or slug in slugs)
+        raise ValueError(f"no table has a row {unknown[0]!r}; choose from {', '.join(known)}")
+    return tuple(row for slug, row in known.items() if slug in slugs)

@@ -98,6 +98,7 @@ class Sheet:
             "accuracy %",
             "95 %",
             "paper",
+            "success %",
             "archi. chg. %",
             "minus FGM, points",
             "McNemar p",
@@ -119,6 +120,7 @@ class Sheet:
                     f"{entry.accuracy:.2f}",
                     f"{low:.2f}–{high:.2f}",
                     entry.paper(),
+                    f"{entry.results['attack_success_rate']:.2f}",
                     f"{entry.change:.2f}",
                     ""
                     if paired is None or ends is None

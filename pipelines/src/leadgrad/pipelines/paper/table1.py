@@ -1,4 +1,4 @@
-"""``leadgrad table 1``: Table I again, with our own measurement of every cell."""
+"""``leadgrad table 1 | strong``: Table I and the stronger attacks, every cell measured by us."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from leadgrad.pipelines.paper.cells import (
     sloped,
 )
 from leadgrad.pipelines.paper.figures import Point, budget_figure, sweep_figure
-from leadgrad.pipelines.paper.layout import Row, authors_slope
+from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, authors_slope
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.render import Entry, Sheet
 from leadgrad.pipelines.paper.statistics import mcnemar
@@ -38,17 +38,23 @@ ABLATIONS = ("hard", "constant", "masks")
 MASK_SEEDS = (1, 2, 3, 4, 5)
 
 
+TITLES = {"1": "Table I: CIFAR-10", "strong": "Stronger attacks on 5 % valid pixels: CIFAR-10"}
+ROWS = {"1": TABLE1_ROWS, "strong": STRONG_ROWS}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the table is to hold.
 
     Args:
+        name: Of the table, one of ``TITLES``.
         task: Victims, rows, data and convention.
         static: Cards of the static networks.
         tuning: Record that slopes are taken from; None takes the authors'.
         ablations: Some of ``ABLATIONS``.
     """
 
+    name: str
     task: Task
     static: tuple[Card, ...]
     tuning: Tuning | None
@@ -142,7 +148,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
             )
         )
     return Sheet(
-        "Table I: CIFAR-10",
+        TITLES[plan.name],
         _clean(plan, entries),
         entries,
         [cell.key() for cell in cells if cell not in done],
@@ -210,11 +216,11 @@ def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     return figures
 
 
-def write(made: Sheet, directory: Path) -> None:
-    """Writes table1.md, .csv and .html."""
+def write(made: Sheet, directory: Path, name: str) -> None:
+    """Writes NAME.md, .csv and .html."""
     directory.mkdir(parents=True, exist_ok=True)
     for suffix, text in (("md", made.markdown()), ("csv", made.csv()), ("html", made.html())):
-        write_atomically(directory / f"table1.{suffix}", text.encode())
+        write_atomically(directory / f"{name}.{suffix}", text.encode())
 
 
 def show(made: Sheet, console: Console) -> None:
@@ -229,8 +235,9 @@ def show(made: Sheet, console: Console) -> None:
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command."""
-    parser = table_parser("leadgrad table 1", "Table I of the paper", split="heldout")
+    """Runs the command; the first argument is the table's name."""
+    name, *rest = args
+    parser = table_parser(f"leadgrad table {name}", TITLES[name], split="heldout")
     parser.add_argument("--static", type=list[str], default=["zoo/resnet32b.safetensors"])
     parser.add_argument("--tuning", type=str | None, default=None, help="leadgrad tune's record")
     parser.add_argument("--ablations", type=list[str], default=[], help=f"Of {list(ABLATIONS)}")
@@ -238,9 +245,9 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--batch_size", type=int, default=250)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
     parser.add_argument("--accelerator", type=str, default="auto")
-    parser.add_argument("--out", type=str, default="runs/table1")
-    options = parser.parse_args(list(args))
-    plan = _plan(Task.of(parser, options), options)
+    parser.add_argument("--out", type=str, default=f"runs/table{name}")
+    options = parser.parse_args(rest)
+    plan = _plan(name, Task.of(parser, options, ROWS[name]), options)
     data = {**plan.task.data, "init_args": {**plan.task.data["init_args"]}}
     data["init_args"]["batch_size"] = options.batch_size
     setting = Setting(
@@ -252,14 +259,14 @@ def main(args: Sequence[str]) -> int:
     )
     console = Console()
     run_cells(selected(plan.cells(), options.cells), setting, console)
-    made = sheet(plan, setting, shlex.join(["leadgrad", "table", "1", *args]))
-    write(made, setting.directory)
+    made = sheet(plan, setting, shlex.join(["leadgrad", "table", *args]))
+    write(made, setting.directory, f"table{name}")
     show(made, console)
-    console.print(f"page: {setting.directory / 'table1.html'}")
+    console.print(f"page: {setting.directory / f'table{name}.html'}")
     return 0
 
 
-def _plan(task: Task, options: Namespace) -> Plan:
+def _plan(name: str, task: Task, options: Namespace) -> Plan:
     unknown = [name for name in options.ablations if name not in ABLATIONS]
     if unknown:
         raise ValueError(f"there is no ablation {unknown[0]!r}; choose from {list(ABLATIONS)}")
@@ -269,4 +276,4 @@ def _plan(task: Task, options: Namespace) -> Plan:
             f"{options.tuning} was tuned on the very images to be reported; tune on validation"
         )
     static = tuple(Card.read(path) for path in options.static)
-    return Plan(task, static, tuning, tuple(options.ablations))
+    return Plan(name, task, static, tuning, tuple(options.ablations))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.paper.layout import OWN_STEP, Row
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import FGM, LGM, GradientMethod, Sigmoid
 from leadgrad.victims.atomic import write_atomically
@@ -124,7 +124,7 @@ class Grid:
 
     def points(self, row: Row, method: str) -> list[tuple[float | None, float | None]]:
         """Slope and step size of each try."""
-        steps = self.step_sizes_255 if row.attack != "FGSM" else ()
+        steps = () if row.attack in OWN_STEP else self.step_sizes_255
         if method == "LGM":
             return [(slope, step) for slope in self.slopes for step in steps or (None,)]
         if not steps:

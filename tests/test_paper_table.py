@@ -1,0 +1,243 @@
+"""``leadgrad tune`` and ``leadgrad table 1`` on two tiny published victims."""
+
+import csv
+import json
+
+import pytest
+import torch
+from run_config import SMALL, arguments, attack_config, fit_config, node
+
+from leadgrad.pipelines.attack_cli import AttackCLI
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.paper.cells import right_after
+from leadgrad.pipelines.paper.layout import (
+    OWN_STEP,
+    STRONG_ROWS,
+    TABLE1_ROWS,
+    Row,
+    authors_slope,
+)
+from leadgrad.pipelines.paper.statistics import mcnemar
+from leadgrad.pipelines.paper.tuning import Grid, Tuning
+from leadgrad.pipelines.rundir import RunDirectory
+
+DATA = node("leadgrad.data.FakeCIFAR10", train_size=32, eval_size=12, **SMALL)
+
+
+def published(folder, name, module, network):
+    config = fit_config(
+        model=node(
+            module,
+            network=network,
+            recipe=node("leadgrad.victims.recipe.SGDOneCycle"),
+        )
+    )
+    assert main(arguments("fit", config, folder / name)) == 0
+    target = folder / f"{name}.safetensors"
+    assert main(["publish", str(folder / name), str(target), "--device", "CPU"]) == 0
+    return str(target)
+
+
+@pytest.fixture(scope="module")
+def victims(tmp_path_factory):
+    """Options that name two adaptive victims and their data."""
+    folder = tmp_path_factory.mktemp("victims")
+    skipnet = published(
+        folder,
+        "skip",
+        "leadgrad.victims.skipnet_training.SkipNetClassifier",
+        node("leadgrad.victims.SkipNet", depth=8, num_classes=2),
+    )
+    dynconv = published(
+        folder,
+        "dyn",
+        "leadgrad.victims.dynconv_training.DynConvClassifier",
+        node("leadgrad.victims.DynConv", depth=8, num_classes=2),
+    )
+    return [f"--skipnet={skipnet}", f"--dynconv={dynconv}", f"--data={json.dumps(DATA)}"]
+
+
+@pytest.fixture(scope="module")
+def static(victims, tmp_path_factory):
+    target = published(
+        tmp_path_factory.mktemp("static"),
+        "res",
+        "leadgrad.victims.classifier.Classifier",
+        node("leadgrad.victims.ResNet", depth=8, num_classes=2),
+    )
+    return [f"--static=[{target}]", "--accelerator=cpu", "--batch_size=6"]
+
+
+TUNE = ["--rows=[FGSM-8-100,IFGSM-8-20]", "--slopes=[0.1,5]"]
+
+
+@pytest.fixture(scope="module")
+def tuned(victims, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tune")
+    assert main(["tune", *victims, *TUNE, "--step_sizes_255=[1,2]", f"--out={out}"]) == 0
+    return out
+
+
+def test_a_sweep_looks_at_validation_images_and_gives_both_methods_the_same_tries(tuned):
+    tuning = Tuning.read(tuned / "tuning.json")
+    assert tuning.data["split"] == "validation"
+    tries = {(s.victim, s.row, s.method): len(s.tries) for s in tuning.sweeps}
+    for victim in ("skip", "dyn"):
+        assert tries[victim, "IFGSM-8-20", "FGM"] == tries[victim, "IFGSM-8-20", "LGM"] == 4
+        assert tries[victim, "FGSM-8-100", "LGM"] == 2
+        assert tries[victim, "FGSM-8-100", "FGM"] == 1, "FGSM's only step is the budget"
+    assert (tuned / "tuning.png").stat().st_size > 1000
+
+
+def test_a_sweep_goes_on_where_it_was(tuned, victims, capsys):
+    record = tuned / "tuning.json"
+    content = json.loads(record.read_bytes())
+    whole = json.dumps(content)
+    content["sweeps"][-1]["tries"].pop()
+    record.write_text(json.dumps(content))
+    assert main(["tune", *victims, *TUNE, "--step_sizes_255=[1,2]", f"--out={tuned}"]) == 0
+    assert json.loads(record.read_bytes()) == json.loads(whole)
+
+
+def test_a_record_of_other_images_is_not_mixed_with_these(tuned, victims, capsys):
+    assert main(["tune", *victims, *TUNE, "--split=test", f"--out={tuned}"]) == 1
+    assert "give another --out" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def table(victims, static, tuned, tmp_path_factory):
+    out = tmp_path_factory.mktemp("table")
+    options = [
+        *("table", "1", *victims, *static, f"--out={out}", f"--tuning={tuned / 'tuning.json'}"),
+        *("--rows=[FGSM-8-100,IFGSM-8-20]", "--ablations=[hard,constant,masks]"),
+    ]
+    assert main(options) == 0
+    return out, options
+
+
+def test_every_cell_is_a_run_of_held_out_images(table):
+    out, _ = table
+    runs = [path.parent for path in out.rglob("results.json")]
+    # per adaptive victim: FGSM 5 methods; I-FGSM 5, and 4 more masks of 2; static: 2
+    assert len(runs) == 2 * (5 + 5 + 8) + 2
+    for run in runs:
+        results = RunDirectory(run).results()
+        assert results["data"]["split"] == "heldout"
+        assert results["threat"]["init_args"]["convention"] == "doubled"
+
+
+def test_the_files_say_what_the_runs_say(table):
+    out, _ = table
+    with (out / "table1.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 38
+    for line in lines:
+        assert float(line["accuracy %"]) == pytest.approx(
+            100 * int(line["right"]) / int(line["samples"]), abs=0.005
+        )
+    lgm = [line for line in lines if line["method"] == "LGM"]
+    assert all(line["how λ was chosen"] == "best of 4 on 12 validation images" for line in lgm[2:])
+    markdown = (out / "table1.md").read_text()
+    assert all(line["accuracy %"] in markdown for line in lines)
+    page = (out / "table1.html").read_text()
+    assert page.count("data:image/png;base64") == 2
+    assert "http" not in page.replace("http-equiv", ""), "self-contained"
+
+
+def test_finished_cells_are_not_run_again(table):
+    out, options = table
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("results.json")}
+    assert main(options) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("results.json")}
+
+
+def test_some_cells_leave_the_others_named_as_missing(victims, static, tmp_path):
+    options = ["table", "1", *victims, *static, f"--out={tmp_path}", "--rows=[FGSM-8-100]"]
+    assert main([*options, "--cells=[DynConv/FGSM-8-100/FGM]", "--limit=6"]) == 0
+    text = (tmp_path / "table1.md").read_text()
+    assert "Not run: SkipNet/FGSM-8-100/FGM" in text
+    assert len(list(tmp_path.rglob("results.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--cells=[nothing/*]", "matches no cell"),
+        ("--rows=[FGSM-3-100]", "no row 'FGSM-3-100'"),
+        ("--ablations=[soft]", "no ablation 'soft'"),
+    ],
+)
+def test_what_there_is_not_is_named(victims, static, tmp_path, capsys, option, says):
+    assert main(["table", "1", *victims, *static, f"--out={tmp_path}", option]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_slopes_tuned_on_the_reported_images_are_refused(victims, static, tmp_path, capsys):
+    tune = ["tune", *victims, "--split=heldout", "--rows=[FGSM-8-100]", "--slopes=[1]"]
+    assert main([*tune, f"--out={tmp_path}"]) == 0
+    options = ["table", "1", *victims, *static, f"--out={tmp_path}", "--rows=[FGSM-8-100]"]
+    assert main([*options, f"--tuning={tmp_path / 'tuning.json'}"]) == 1
+    assert "the very images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("row", [*TABLE1_ROWS, *STRONG_ROWS], ids=Row.slug)
+def test_a_rows_options_and_its_attack_are_the_same(row, tmp_path, monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # as the command does
+    step = None if row.attack in OWN_STEP else 0.5
+    options = row.options("doubled", step_size_255=step)
+    config = {key: value for key, value in attack_config().items() if key != "model"}
+    network = attack_config()["model"]["network"]
+    args = arguments("attack", {**config, "model": {"network": network}}, tmp_path / "run")
+    cli = AttackCLI([*args[1:], *options])
+    assert cli.model.attack == row.make("doubled", step_size_255=step)
+
+
+def test_the_table_of_stronger_attacks(victims, static, tmp_path):
+    row = "APGD-8-5-target1"  # DLR needs more than these victims' two classes
+    options = ["table", "strong", *victims, *static, f"--out={tmp_path}", f"--rows=[{row}]"]
+    assert main([*options, "--cells=[DynConv/*]", "--limit=6"]) == 0
+    text = (tmp_path / "tablestrong.md").read_text()
+    assert "APGD ε 8, 5 % pixels, targeted" in text
+
+
+def test_an_unknown_table_is_answered_with_those_there_are(capsys):
+    assert main(["table", "9"]) == 2
+    assert "N is one of 1" in capsys.readouterr().err
+
+
+def test_the_authors_slopes_cover_table_1():
+    slopes = {
+        (v, row): authors_slope(row, v) for row in TABLE1_ROWS for v in ("SkipNet", "DynConv")
+    }
+    assert slopes["DynConv", Row("FGSM", 8)] == 0.0001
+    assert slopes["SkipNet", Row("IFGSM", 8, 0.05)] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    # By hand: 2·(1 + 6)/2⁶, no discordant sample, 2·(1 + 10)/2¹⁰
+    [(1, 5, 2 * 7 / 64), (0, 0, 1.0), (9, 1, 2 * 11 / 1024)],
+)
+def test_mcnemars_exact_test(only_first, only_second, p):
+    first = torch.tensor([False] * only_first + [True] * only_second + [True] * 4)
+    second = torch.tensor([True] * only_first + [False] * only_second + [True] * 4)
+    paired = mcnemar(first, second)
+    assert paired.p == pytest.approx(p)
+    assert paired.difference == pytest.approx(100 * (only_first - only_second) / len(first))
+    low, high = paired.interval()
+    assert low <= paired.difference <= high
+
+
+def test_fgm_gets_as_many_step_sizes_as_lgm_gets_tries():
+    grid = Grid((0.1, 1.0, 10.0), (1.0, 2.0))
+    row = Row("IFGSM", 8)
+    points = grid.points(row, "FGM")
+    assert len(points) == len(grid.points(row, "LGM")) == 6
+    assert points[0] == (None, 0.5)
+    assert points[-1] == (None, 4.0)
+
+
+def test_outcomes_are_in_the_datas_order(table):
+    out, _ = table
+    run = RunDirectory(out / "cells" / "DynConv" / "FGSM-8-100" / "FGM")
+    assert int(right_after(run).sum()) == run.results()["counts"]["both"]
