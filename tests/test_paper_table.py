@@ -65,7 +65,7 @@ def static(victims, tmp_path_factory):
         "leadgrad.victims.classifier.Classifier",
         node("leadgrad.victims.ResNet", depth=8, num_classes=2),
     )
-    return [f"--static=[{target}]", "--accelerator=cpu", "--batch_size=6"]
+    return [f"--static=[{target}]", "--accelerator=cpu", "--batch_size=6", "--checks=off"]
 
 
 TUNE = ["--rows=[FGSM-8-100,IFGSM-8-20]", "--slopes=[0.1,5]"]
@@ -163,7 +163,7 @@ def test_some_cells_leave_the_others_named_as_missing(victims, static, tmp_path)
     ("option", "says"),
     [
         ("--cells=[nothing/*]", "matches no cell"),
-        ("--rows=[FGSM-3-100]", "no row 'FGSM-3-100'"),
+        ("--rows=[FGSM-3-100]", "has a row 'FGSM-3-100'"),
         ("--ablations=[soft]", "no ablation 'soft'"),
     ],
 )
@@ -235,6 +235,18 @@ def test_fgm_gets_as_many_step_sizes_as_lgm_gets_tries():
     assert len(points) == len(grid.points(row, "LGM")) == 6
     assert points[0] == (None, 0.5)
     assert points[-1] == (None, 4.0)
+
+
+def test_a_cells_checks_know_how_its_slope_was_chosen(victims, static, tuned, tmp_path):
+    options = [*victims, *static[:3], f"--tuning={tuned / 'tuning.json'}", f"--out={tmp_path}"]
+    cells = "--cells=[DynConv/*/LGM-0.1,DynConv/*/LGM-5]"
+    assert main(["table", "1", *options, "--rows=[IFGSM-8-20]", cells]) == 0
+    (path,) = tmp_path.rglob("results.json")
+    fair = next(
+        check for check in RunDirectory(path.parent).results()["checks"] if check["id"] == "C21"
+    )
+    assert fair["verdict"] == "PASS"
+    assert "FGM 4, LGM 4" in fair["value"]
 
 
 def test_outcomes_are_in_the_datas_order(table):

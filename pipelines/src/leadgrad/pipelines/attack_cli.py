@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -21,6 +21,14 @@ from leadgrad.pipelines.callbacks import (
     RecordWriter,
     StopOnSignal,
     tensorboard_logger,
+)
+from leadgrad.pipelines.checks import (
+    FAILED_EXIT,
+    Checked,
+    TuningRecord,
+    computed,
+    failed,
+    stored,
 )
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
@@ -41,7 +49,7 @@ TRAINER_DEFAULTS = {
 
 
 class AttackCLI(CLI):
-    """``model`` (an AttackModule), ``data``, ``trainer`` and ``run_dir``."""
+    """``model`` (an AttackModule), ``data``, ``trainer``, ``run_dir`` and the checks' options."""
 
     def __init__(self, args: Sequence[str]) -> None:
         super().__init__(
@@ -57,9 +65,27 @@ class AttackCLI(CLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds ``run_dir``."""
+        """Adds ``run_dir`` and what the sanity checks need; the latter are no part of the run."""
         parser.add_argument(
             "--run_dir", type=str, required=True, help="Directory of this run; resumed if it exists"
+        )
+        parser.add_argument(
+            "--checks",
+            type=Literal["full", "fast", "off"],
+            default="fast",
+            help="Sanity checks after the attack; full adds further small attacks (C15 to C20)",
+        )
+        parser.add_argument(
+            "--allow_failed_checks",
+            type=bool,
+            default=False,
+            help=f"Exit with 0 instead of {FAILED_EXIT} where a check failed",
+        )
+        parser.add_argument(
+            "--tuning",
+            type=str | None,
+            default=None,
+            help="JSON file that tells how slope and step size were chosen, for C21",
         )
 
     def run_config(self) -> dict[str, Any]:
@@ -78,9 +104,14 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
         RunError: If the run directory holds another run, or batches are missing in the end.
         ValueError: If the network and the data have different numbers of classes, or a value is
             not finite.
+        TuningError: If ``--tuning`` is no tuning record.
     """
-    cli = AttackCLI(args)
+    return _attack(AttackCLI(args), args)
+
+
+def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
     run = RunDirectory(cli.config.run_dir)
+    tuning = None if cli.config.tuning is None else TuningRecord.read(cli.config.tuning)
     config = cli.run_config()
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
     seed_everything(config["seed_everything"], verbose=False)
@@ -93,10 +124,16 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
             _predict(trainer, module, data, run)
     if not trainer.is_global_zero:
         return {}
-    complete = all((run.path / name).exists() for name in ("results.json", "report.html"))
-    if len(finished) < count or not complete:
-        _summarise(run, config, module, count)
+    checked = stored(run, cli.config.checks, tuning)
+    if len(finished) < count or not _complete(run, checked):
+        _summarise(run, config, cli, count, checked=checked, tuning=tuning)
     return run.results()
+
+
+def _complete(run: RunDirectory, checked: Checked | None) -> bool:
+    """Whether all of a run's numbers and pages are there, these checks among them."""
+    written = all((run.path / name).exists() for name in ("results.json", "report.html"))
+    return written and checked is not None and checked.shown_in(run.results())
 
 
 def _check_classes(module: AttackModule, data: ImageDataModule) -> None:
@@ -155,24 +192,50 @@ def _fingerprint(config: dict[str, Any], data: ImageDataModule, weights: str) ->
     }
 
 
-def _summarise(run: RunDirectory, config: dict[str, Any], module: AttackModule, count: int) -> None:
+def _summarise(
+    run: RunDirectory,
+    config: dict[str, Any],
+    cli: AttackCLI,
+    count: int,
+    *,
+    checked: Checked | None,
+    tuning: TuningRecord | None,
+) -> None:
     done = len(run.finished())
     if done < count:
         raise RunError(
             f"{run.path} has {done} of {count} batches; start the same command again, without a "
             "limit on the trainer's batches"
         )
+    module: AttackModule = cli.model
     results = summary(run, module.network, module.attack, config)
+    if checked is None:
+        checked = computed(
+            run,
+            module,
+            cli.config.checks,
+            right=results["counts"]["clean"],
+            weights=config["model"]["weights"],
+            tuning=tuning,
+            device=cli.trainer.strategy.root_device,
+        )
+        checked.write(run)
+    results.update(checked.as_results())
     run.write("results.json", json.dumps(results, indent=2).encode())
     write_report(run)
     run.sweep()
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command and prints its results."""
-    from leadgrad.pipelines.tables import print_results
+    """Runs the command and prints its results; 3 if a check failed and that is not allowed."""
+    from leadgrad.pipelines.tables import print_checks, print_results
 
-    results = attack(args)
-    if results:
-        print_results(results, file=sys.stdout)
-    return 0
+    cli = AttackCLI(args)
+    results = _attack(cli, args)
+    if not results:
+        return 0
+    print_results(results, file=sys.stdout)
+    print_checks(results, file=sys.stdout)
+    if cli.config.allow_failed_checks or not failed(results["checks"]):
+        return 0
+    return FAILED_EXIT

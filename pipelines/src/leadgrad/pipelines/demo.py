@@ -154,6 +154,7 @@ class Cell:
                 *([f"--data.limit={limit}"] if limit else []),
                 "--trainer.accelerator=cpu",
                 "--trainer.enable_progress_bar=false",
+                "--checks=off",
                 f"--run_dir={directory / 'attacks' / self.path()}",
             ]
         )

@@ -48,9 +48,9 @@ def clean_counts(
     """
     samples = data.split(split)
     right, shares, macs = 0, [], []
-    for images, labels in zip(
-        samples.images.split(BATCH), samples.labels.split(BATCH), strict=True
-    ):
+    for start in range(0, len(samples), BATCH):
+        images = samples.images[start : start + BATCH]
+        labels = samples.labels[start : start + BATCH]
         with torch.no_grad(), record_occupancies(network) as record:
             right += int((network(images.float() / 255).argmax(1) == labels).sum())
         if record:

@@ -11,9 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from leadgrad.pipelines import pictures
+from leadgrad.pipelines.checks import failed
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.tables import class_name, result_rows, setting_rows
+from leadgrad.pipelines.tables import (
+    check_lines,
+    class_name,
+    remedies,
+    result_rows,
+    setting_rows,
+)
 
 SHOWN = 6  # samples of each kind (fooled, resisted) on the page
 
@@ -50,6 +57,9 @@ def write_report(run: RunDirectory) -> None:
         countings=results["architecture_change"]["countings"],
         samples=_samples(run, header["classes"]),
         chart=_chart(run),
+        checks=check_lines(results),
+        remedies=remedies(results),
+        failed=failed(results["checks"]),
         command=header["command"],
     )
     run.write("report.html", page.encode())

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from leadgrad.pipelines.checks import failed
+
+VERDICT_COLOURS = {"PASS": "green", "WARN": "yellow", "FAIL": "red", "SKIP": "dim"}
 
 
 def short_class(value: Mapping[str, Any]) -> str:
@@ -99,6 +104,53 @@ def setting_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {value}" for name, value in results["versions"].items())),
         ("digest", results["digest"]),
     ]
+
+
+def check_lines(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One row per sanity check: number, name, value, threshold, samples, verdict."""
+    return [
+        (
+            check["id"],
+            check["name"],
+            check["value"],
+            check["threshold"],
+            str(check["n"] or ""),
+            check["verdict"],
+        )
+        for check in results["checks"]
+    ]
+
+
+def remedies(results: Mapping[str, Any]) -> list[str]:
+    """What to do about each check that failed or warned."""
+    return [f"{check['id']}: {check['remedy']}" for check in results["checks"] if check["remedy"]]
+
+
+def print_checks(results: Mapping[str, Any], file: IO[str]) -> None:
+    """Prints the sanity checks of one run, or that there were none."""
+    console = Console(file=file)
+    if not console.is_terminal:
+        console.width = 200  # a log has no edge: one line for each check
+    if results["checks_level"] == "off":
+        console.print("Sanity checks were off (--checks fast|full).")
+        return
+    table = Table(
+        "check",
+        "what",
+        "value",
+        "passes",
+        "n",
+        "verdict",
+        title=f"{results['checks_level']} checks",
+    )
+    for *row, verdict in check_lines(results):
+        cells = [escape(cell) for cell in row]
+        table.add_row(*cells, f"[{VERDICT_COLOURS[verdict]}]{verdict}[/]")
+    console.print(table)
+    for line in remedies(results):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if bad := failed(results["checks"]):
+        console.print(f"Not trustworthy: {', '.join(bad)} failed.", style="red")
 
 
 def print_results(results: Mapping[str, Any], file: IO[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 
 from leadgrad.pipelines.attack_cli import attack
+from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.zoo import Card
+from leadgrad.victims.atomic import write_atomically
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,27 @@ class Method:
         options: Command-line options of ``leadgrad attack``.
         slope: λ, where the method has one, for the table's notes.
         chosen: How λ was chosen, in words.
+        tuning: The same for check C21 of the run; None where nothing was tuned.
     """
 
     name: str
     options: tuple[str, ...]
     slope: float | None = None
     chosen: str = ""
+    tuning: TuningRecord | None = None
 
 
 FGM = Method("FGM", ("--model.method=leadgrad.victims.FGM",))
 
 
-def sloped(name: str, slope: float, chosen: str, *, forward: str = "soft") -> Method:
+def sloped(
+    name: str,
+    slope: float,
+    chosen: str,
+    tuning: TuningRecord | None,
+    *,
+    forward: str = "soft",
+) -> Method:
     """LGM with a sigmoid of this slope."""
     options = (
         "--model.method=leadgrad.victims.LGM",
@@ -47,7 +59,7 @@ def sloped(name: str, slope: float, chosen: str, *, forward: str = "soft") -> Me
         "--model.method.surrogate=leadgrad.victims.Sigmoid",
         f"--model.method.surrogate.slope={slope}",
     )
-    return Method(name, options, slope, chosen)
+    return Method(name, options, slope, chosen, tuning)
 
 
 CONSTANT = Method(
@@ -71,6 +83,7 @@ class Setting:
         data: Command-line options of the data.
         trainer: Command-line options of the trainer.
         processes: Processes of each attack; with more than one it runs as a command of its own.
+        checks: Level of each run's sanity checks; a failed one is shown in the run's report.
     """
 
     directory: Path
@@ -78,6 +91,7 @@ class Setting:
     data: tuple[str, ...]
     trainer: tuple[str, ...] = ()
     processes: int = 1
+    checks: str = "fast"
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,13 @@ class Cell:
         Raises:
             RunError: If the attack failed in a command of its own.
         """
+        run = self.directory(setting)
+        record = []
+        if self.method.tuning is not None:
+            path = run.path.with_suffix(".tuning.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(self.method.tuning.as_json()).encode())
+            record = [f"--tuning={path}"]
         args = [
             *self.card.options(),
             *self.row.options(setting.convention),
@@ -112,15 +133,18 @@ class Cell:
             *setting.trainer,
             f"--trainer.devices={setting.processes}",
             "--trainer.enable_progress_bar=false",
-            f"--run_dir={self.directory(setting).path}",
+            f"--checks={setting.checks}",
+            *record,
+            f"--run_dir={run.path}",
         ]
         if setting.processes == 1:
             return attack(args)
         # Lightning starts the other processes with this one's command line, which is the table's
-        command = [sys.executable, "-m", "leadgrad.pipelines.cli", "attack", *args]
+        allowed = "--allow_failed_checks=true"  # the run's report shows them
+        command = [sys.executable, "-m", "leadgrad.pipelines.cli", "attack", *args, allowed]
         if subprocess.run(command, check=False).returncode:
             raise RunError(f"the attack of cell {self.key()} failed; its message is above")
-        return self.directory(setting).results()
+        return run.results()
 
     def directory(self, setting: Setting) -> RunDirectory:
         """The cell's run directory."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.paper.cells import (
     AUTOMATIC,
@@ -60,15 +61,17 @@ class Plan:
     tuning: Tuning | None
     ablations: tuple[str, ...]
 
-    def slope(self, victim: str, card: Card, row: Row) -> tuple[float, str]:
-        """λ of a cell and how it was chosen.
+    def slope(self, victim: str, card: Card, row: Row) -> tuple[float, str, TuningRecord | None]:
+        """λ of a cell and how it was chosen, in words and as a record.
 
         Raises:
             ValueError: If the tuning record has no sweep for the cell.
         """
         if self.tuning is None:
-            return authors_slope(row, victim), "the authors' documentation"
-        sweep = self.tuning.sweep(card, row, self.task.convention, "LGM")
+            return authors_slope(row, victim), "the authors' documentation", None
+        frozen, sweep = (
+            self.tuning.sweep(card, row, self.task.convention, method) for method in ("FGM", "LGM")
+        )
         if not sweep.tries:
             raise ValueError(
                 f"the tuning record has no try for {card.name}, {row.slug()}, convention "
@@ -76,17 +79,19 @@ class Plan:
             )
         best = sweep.best().slope
         assert best is not None  # LGM's tries have a slope
-        return best, words(sweep, self.tuning.data)
+        tries = {"FGM": max(1, len(frozen.tries)), "LGM": len(sweep.tries)}
+        split, sha256 = str(self.tuning.data["split"]), str(self.tuning.data["sha256"])
+        return best, words(sweep, self.tuning.data), TuningRecord(split, sha256, tries)
 
     def cells(self) -> list[Cell]:
         """Every cell, in the table's order."""
         cells = []
         for row in self.task.rows:
             for victim, card in self.task.victims.items():
-                slope, chosen = self.slope(victim, card, row)
-                methods = [FGM, sloped("LGM", slope, chosen), AUTOMATIC]
+                slope = self.slope(victim, card, row)
+                methods = [FGM, sloped("LGM", *slope), AUTOMATIC]
                 if "hard" in self.ablations:
-                    methods.append(sloped("LGM hard", slope, chosen, forward="hard"))
+                    methods.append(sloped("LGM hard", *slope, forward="hard"))
                 if "constant" in self.ablations:
                     methods.append(CONSTANT)
                 cells += [Cell(victim, card, row, method) for method in methods]
@@ -244,6 +249,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--cells", type=list[str], default=[], help="Patterns: DynConv/FGSM-*/LGM*")
     parser.add_argument("--batch_size", type=int, default=250)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
+    parser.add_argument("--checks", type=str, default="fast", help="Of each run: full, fast, off")
     parser.add_argument("--accelerator", type=str, default="auto")
     parser.add_argument("--out", type=str, default=f"runs/table{name}")
     options = parser.parse_args(rest)
@@ -256,6 +262,7 @@ def main(args: Sequence[str]) -> int:
         (f"--data={json.dumps(data)}",),
         (f"--trainer.accelerator={options.accelerator}",),
         options.processes,
+        options.checks,
     )
     console = Console()
     run_cells(selected(plan.cells(), options.cells), setting, console)

@@ -1,0 +1,139 @@
+"""Checks against what others wrote down: C5, a card of the weights, and C21, a tuning record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from leadgrad.pipelines.checks.verdicts import Check, Question
+
+
+class TuningError(ValueError):
+    """A file that is no tuning record."""
+
+
+@dataclass(frozen=True)
+class TuningRecord:
+    """How the methods that are compared got their settings.
+
+    Args:
+        split: Name of the split that the settings were chosen on.
+        sha256: Of that split's data manifest (hex), as ``ImageDataModule.manifest`` gives it.
+        tries: Settings tried for each method, e.g. ``{"FGM": 6, "LGM": 6}``.
+    """
+
+    split: str
+    sha256: str
+    tries: dict[str, int]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """From a JSON file with these three keys.
+
+        Raises:
+            TuningError: If the file is missing or holds something else.
+        """
+        wanted = 'expected {"split": "...", "sha256": "...", "tries": {"METHOD": NUMBER, ...}}'
+        try:
+            content = json.loads(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise TuningError(f"{path} is no tuning record ({error}); {wanted}") from error
+        if not (isinstance(content, dict) and set(content) == {"split", "sha256", "tries"}):
+            raise TuningError(f"{path} is no tuning record; {wanted}")
+        split, sha256, tries = content["split"], content["sha256"], content["tries"]
+        texts = isinstance(split, str) and isinstance(sha256, str)
+        counts = isinstance(tries, dict) and all(
+            isinstance(count, int) and count > 0 for count in tries.values()
+        )
+        if not (texts and counts and tries):
+            raise TuningError(f"{path} is no tuning record: {content}; {wanted}")
+        return cls(split, sha256, tries)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def fair_comparison(tuning: TuningRecord | None, manifest: Mapping[str, Any]) -> Check:
+    """C21: settings were chosen on other samples, with as many tries for each method.
+
+    Args:
+        tuning: How they were chosen; None if nobody told.
+        manifest: Of the attacked data.
+    """
+    ask = Question(
+        "C21",
+        "settings chosen fairly",
+        "on other samples, as many tries for each method",
+        "choose slope and step size on another split, with one number of tries",
+    )
+    if tuning is None:
+        return ask.skipped("no tuning record given (--tuning)")
+    tries = ", ".join(f"{method} {count}" for method, count in sorted(tuning.tries.items()))
+    value = f"on {tuning.split}; tries: {tries}"
+    if tuning.sha256.lower() == manifest["sha256"] or tuning.split == manifest["split"]:
+        return ask.warned(f"tuned on the samples it is reported on; {value}")
+    if len(set(tuning.tries.values())) > 1:
+        return ask.warned(f"unequal tries; {value}")
+    return ask.passed(value)
+
+
+def card_accuracy(weights: Path, split: str) -> tuple[int, int] | None:
+    """Right answers and samples that the card beside a weights file promises on a split.
+
+    Args:
+        weights: ``X.safetensors``; its card is ``X.json``, with
+            ``{"accuracy": {split: {"right": int, "count": int, ...}}}``.
+        split: Name of the split.
+
+    Returns:
+        None where there is no such file, or it says nothing of this split.
+    """
+    try:
+        entry = json.loads(weights.with_suffix(".json").read_bytes())["accuracy"][split]
+        return int(entry["right"]), int(entry["count"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a run's own files say besides its samples.
+
+    Args:
+        right: Samples that the victim gets right, of all that were attacked.
+        manifest: Of the attacked data.
+        weights: The weights file that the victim was loaded from, if any.
+        tuning: How its settings were chosen, if told.
+    """
+
+    right: int
+    manifest: Mapping[str, Any]
+    weights: Path | None = None
+    tuning: TuningRecord | None = None
+
+
+def against_card(reported: Reported) -> Check:
+    """C5: as many right answers as the weights' card promises."""
+    count, split = int(reported.manifest["count"]), str(reported.manifest["split"])
+    ask = Question(
+        "C5",
+        "clean accuracy as on the weights' card",
+        "the same count of right answers",
+        "wrong weights, normalisation or data: compare digests with the card's",
+        count,
+    )
+    if reported.weights is None:
+        return ask.skipped("no weights file given")
+    card = card_accuracy(reported.weights, split)
+    if card is None:
+        return ask.skipped(f"no card with {split} accuracy beside {reported.weights.name}")
+    right, samples = card
+    if samples != count:
+        return ask.skipped(f"{count} samples attacked, the card counts {samples}")
+    return ask.fails_if(
+        right != reported.right, f"{reported.right} right, {right} on the card, of {count}"
+    )

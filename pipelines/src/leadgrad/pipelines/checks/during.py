@@ -1,0 +1,185 @@
+"""Checks of how an attack went, from a tape of one batch: C11 to C14.
+
+Source: Pintor et al. 2022, *Indicators of Attack Failure*. The attack is made once more on the
+first samples worth attacking, and knows nothing of the tape: it is the callable that it takes
+gradients of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from leadgrad.pipelines.checks.subject import Subject
+from leadgrad.pipelines.checks.verdicts import Check, Question
+
+LAST = 10  # steps over which an optimisation that has finished no longer moves
+STILL = 0.05  # of the whole rise of the loss
+FEW = 0.05  # share of samples that may be unfinished, or fool the surrogate alone
+
+NOTHING = "the goal finds no sample worth attacking"
+NO_GRADIENT = "the attack asked for no gradient of the whole batch"
+
+
+class Tape:
+    """A surrogate that remembers the loss and the victim's answer at every point it is asked for.
+
+    Calls on other than the whole batch (a restart on what is left) are passed on unrecorded.
+
+    Args:
+        subject: Whose batch is attacked.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.losses: list[Tensor] = []
+        self.reached: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The surrogate's logits, (N, K)."""
+        logits = self.subject.module.surrogate(x)
+        if x.shape == self.subject.images.shape:
+            self.losses.append(self.subject.loss(logits.detach()))
+            self.reached.append(self.subject.reached(x.detach()))
+        return logits
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What became of N samples in T recorded steps.
+
+    Args:
+        subject: The samples, all worth attacking.
+        losses: At each step, raised by the attack. Shape: (T, N).
+        reached: Whether the exact victim was fooled there. Shape: (T, N), bool.
+        adv: What the attack returned.
+        loss: The surrogate's there. Shape: (N,).
+        won: Whether the exact victim is fooled there. Shape: (N,), bool.
+        won_soft: Whether the surrogate is. Shape: (N,), bool.
+    """
+
+    subject: Subject
+    losses: Tensor
+    reached: Tensor
+    adv: Tensor
+    loss: Tensor
+    won: Tensor
+    won_soft: Tensor
+
+    @classmethod
+    def of(cls, subject: Subject) -> Trace | None:
+        """Attacks the samples worth attacking; None if there is none."""
+        chosen = subject.worth_attacking()
+        if not len(chosen):
+            return None
+        tape, module = Tape(chosen), subject.module
+        adv = chosen.attacked(module.attack, tape)
+        with torch.no_grad():
+            soft = module.surrogate(adv)
+        steps = (len(tape.losses), len(chosen))
+        return cls(
+            subject=chosen,
+            losses=torch.stack(tape.losses) if tape.losses else chosen.images.new_zeros(steps),
+            reached=torch.stack(tape.reached)
+            if tape.reached
+            else torch.zeros(steps, dtype=torch.bool, device=adv.device),
+            adv=adv,
+            loss=chosen.loss(soft),
+            won=chosen.reached(adv),
+            won_soft=module.attack.goal.reached(chosen.labels, soft),
+        )
+
+
+def finished(trace: Trace | None) -> Check:
+    """C11: on samples that resist, the loss no longer rises in the end."""
+    ask = question(
+        "C11",
+        "the optimisation has finished",
+        f"last {LAST} steps ≤ {STILL:g} of the rise, but for {100 * FEW:g} % of resisting samples",
+        "more steps, or larger ones",
+        trace,
+    )
+    if trace is None:
+        return ask.skipped(NOTHING)
+    steps = len(trace.losses)
+    if steps < 2 * LAST:  # of fewer, the last ones are most of them
+        return ask.skipped(f"{steps} recorded steps, {2 * LAST} are needed to tell")
+    resisting = ~trace.won
+    if not bool(resisting.any()):
+        return ask.skipped("no sample resists")
+    rise = trace.losses[:, resisting].cummax(0).values
+    whole = rise[-1] - rise[0]
+    late = torch.where(whole > 0, (rise[-1] - rise[-1 - LAST]) / whole, 0)
+    share = float((late > STILL).double().mean())
+    return ask.warns_if(share > FEW, f"{100 * share:.1f} % of resisting samples still rise")
+
+
+def silent_success(trace: Trace | None) -> Check:
+    """C12: no sample was won on the way and given back."""
+    ask = question(
+        "C12",
+        "no success is lost on the way",
+        "no iterate wins where the result does not",
+        "keep the best iterate; never mix last and best in one table",
+        trace,
+    )
+    if trace is None:
+        return ask.skipped(NOTHING)
+    if not len(trace.reached):
+        return ask.skipped(NO_GRADIENT)
+    ever = trace.reached.any(0) | trace.won
+    last, best = (100 * float(1 - wins.double().mean()) for wins in (trace.won, ever))
+    lost = int((ever & ~trace.won).sum())
+    value = f"{lost} lost; resisting: {last:.1f} % at the result, {best:.1f} % at the best iterate"
+    return ask.warns_if(lost > 0, value)
+
+
+def surrogate_gap(trace: Trace | None) -> Check:
+    """C13: what fools the surrogate fools the victim."""
+    ask = question(
+        "C13",
+        "what fools the surrogate fools the victim",
+        f"≤ {100 * FEW:g} % fool the surrogate alone",
+        "a surrogate nearer to the victim: a steeper slope, or hard values (straight-through)",
+        trace,
+    )
+    if trace is None:
+        return ask.skipped(NOTHING)
+    share = float((trace.won_soft & ~trace.won).double().mean())
+    return ask.warns_if(share > FEW, f"{100 * share:.1f} %")
+
+
+def loss_rose(trace: Trace | None) -> Check:
+    """C14: on samples that resist, the attack at least raised its loss."""
+    ask = question(
+        "C14",
+        "the loss rose where the attack failed",
+        "on every resisting sample",
+        "smaller steps, or another loss: these gradients lead nowhere",
+        trace,
+    )
+    if trace is None:
+        return ask.skipped(NOTHING)
+    if not len(trace.losses):
+        return ask.skipped(NO_GRADIENT)
+    resisting = ~trace.won
+    if not bool(resisting.any()):
+        return ask.skipped("no sample resists")
+    stuck = int((trace.loss <= trace.losses[0])[resisting].sum())
+    return ask.warns_if(stuck > 0, f"not on {stuck} of {int(resisting.sum())}")
+
+
+def question(id_: str, name: str, threshold: str, remedy: str, trace: Trace | None) -> Question:
+    """A check of the traced samples."""
+    return Question(id_, name, threshold, remedy, 0 if trace is None else len(trace.subject))
+
+
+DURING: tuple[tuple[str, Callable[[Trace | None], Check]], ...] = (
+    ("C11", finished),
+    ("C12", silent_success),
+    ("C13", surrogate_gap),
+    ("C14", loss_rose),
+)

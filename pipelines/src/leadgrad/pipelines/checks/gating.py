@@ -1,0 +1,140 @@
+"""Checks of what the gradient sees of the gates: C7 and C10."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from leadgrad.pipelines.checks.methods import Detached, local_slope
+from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
+from leadgrad.pipelines.checks.truth import truth_of_frozen, truth_of_method
+from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.victims import FGM, LGM, Decision, GradientMethod, Sigmoid
+
+STEEP = 1e6  # slope at which a sigmoid is a step
+SOFT = 40 / STEEP
+"""Margins nearer to 0 than this are still soft at that slope: sigmoid(-40) is 4e-18."""
+
+CONSISTENT = 1e-3  # greatest difference of logits between the steep soft and the hard victim
+
+
+def consistency(subject: Subject) -> Check:
+    """C7: the soft network becomes the hard one as its surrogate becomes the step.
+
+    Where every margin of the hard network is beyond ``SOFT``, the steep occupancies are exactly 0
+    and 1, hence so is all that follows; other samples are left out.
+    """
+    ask = Question(
+        "C7",
+        "a steep surrogate is the hard victim",
+        f"logits within {CONSISTENT:g}, same decisions",
+        "the network must use the gate's occupancy alone, in one expression for hard and soft",
+        len(subject),
+    )
+    if not subject.gated:
+        return ask.skipped(NO_GATES)
+    # With a graph, as in the attack: a network may take another path without one
+    x, victim = subject.images.clone().requires_grad_(), subject.module.victim
+    with torch.enable_grad():
+        hard, decisions = under(victim, FGM(), x)
+        steep, steep_decisions = under(victim, LGM(Sigmoid(STEEP)), x)
+        used, used_decisions = under(victim, subject.module.method, x)
+    nearest = torch.stack([_by_sample(each.margin.detach().abs()).amin(1) for each in decisions])
+    clear = nearest.amin(0) > SOFT
+    gap = (hard - steep).detach().abs().amax(1)
+    flips = _flips(decisions, steep_decisions)
+    wrong = int((clear & (~(gap <= CONSISTENT) | (flips > 0))).sum())
+    answers = float((used.argmax(1) == hard.argmax(1)).double().mean())
+    units = sum(_by_sample(each.hard).shape[1] for each in decisions)
+    kept = 1 - float(_flips(decisions, used_decisions).double().mean()) / units
+    value = (
+        f"{wrong} of {int(clear.sum())} differ; under the method used {100 * answers:.1f} % of "
+        f"answers and {100 * kept:.1f} % of decisions are the victim's"
+    )
+    if not bool(clear.all()):
+        value += f"; {int((~clear).sum())} left out, with a margin of 0"
+    if not bool(clear.any()):
+        return ask.warned(value)
+    return ask.fails_if(wrong > 0, value)
+
+
+def _by_sample(units: Tensor) -> Tensor:
+    """One gate's units, (N, ...), as (N, units)."""
+    return units.reshape(len(units), -1)
+
+
+def _flips(one: list[Decision], other: list[Decision]) -> Tensor:
+    """Decisions that differ, per sample. Shape: (N,)."""
+    flips = [_by_sample(a.hard != b.hard).sum(1) for a, b in zip(one, other, strict=True)]
+    return torch.stack(flips).sum(0)
+
+
+def connection(subject: Subject) -> Check:
+    """C10: the leading term exists where the method has one, at every gate, and not under FGM.
+
+    The leading term is what the gradient loses when each occupancy keeps its value as a constant.
+    Comparing with FGM alone would not show it: soft values by themselves give another gradient.
+    """
+    method = subject.module.method
+    ask = Question(
+        "C10",
+        "the gradient leads through every gate",
+        "leading term > 0 for LGM; none where decisions are frozen",
+        "find what detaches the margin, or rounds it, between input, gate and output",
+        len(subject),
+    )
+    if not subject.gated:
+        return ask.skipped(NO_GATES)
+    with torch.enable_grad():
+        x = subject.images.clone().requires_grad_()
+        logits, decisions = under(subject.module.victim, method, x)
+        slopes = [local_slope(method, each) for each in decisions]
+        if all(slope is None for slope in slopes):
+            leaks = sum(each.occupancy.requires_grad for each in decisions)
+            value = f"{type(method).__name__} freezes occupancies; {leaks} gates pass a gradient"
+            return ask.fails_if(leaks > 0, value)
+        loose = _loose_gates(subject.loss(logits).sum(), decisions)
+    if loose:
+        return ask.failed(f"{loose} of {len(decisions)} gates are disconnected")
+    whole, without, frozen = (
+        _gradient(subject, each) for each in (method, Detached(method), FGM())
+    )
+    leading = _share(whole - without, without)
+    from_fgm = _share(whole - frozen, frozen)
+    value = f"{leading:.3g} of the rest; the difference to FGM is {from_fgm:.3g} of FGM"
+    remedy = "every surrogate is saturated, so that this is FGM: a smaller slope"
+    return ask.passed(value) if leading > 0 else ask.failed(value, remedy)
+
+
+def _loose_gates(loss: Tensor, decisions: list[Decision]) -> int:
+    """Gates whose margin does not depend on the images, or does not reach the loss."""
+    tied = [each.margin for each in decisions if each.margin.requires_grad]
+    if not tied or not loss.requires_grad:
+        return len(decisions)
+    reached = torch.autograd.grad(loss, tied, allow_unused=True)
+    return len(decisions) - sum(gradient is not None for gradient in reached)
+
+
+def _gradient(subject: Subject, method: GradientMethod) -> Tensor:
+    """Of the attack's loss under a method; zero where there is none."""
+    victim = subject.module.victim
+    gradient = subject.gradient(lambda x: under(victim, method, x)[0])
+    return torch.zeros_like(subject.images) if gradient is None else gradient
+
+
+def _share(part: Tensor, rest: Tensor) -> float:
+    """Norm of a part in units of the rest's; infinite where there is no rest."""
+    part_norm, rest_norm = float(part.double().norm()), float(rest.double().norm())
+    if part_norm == 0:
+        return 0.0
+    return part_norm / rest_norm if rest_norm else float("inf")
+
+
+GATING: tuple[tuple[str, Callable[[Subject], Check]], ...] = (
+    ("C7", consistency),
+    ("C8", truth_of_frozen),
+    ("C8", truth_of_method),
+    ("C10", connection),
+)

@@ -1,0 +1,107 @@
+"""Gradient methods that only the checks need: known decisions, and a method without its leading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from leadgrad.victims import Decision, GradientMethod
+
+STEPS = (1e-5, 1e-7, 1e-9)
+"""Finite differences over margins, in float64: the greatest for rounding, the least for slopes so
+steep that the surrogate bends within a greater one."""
+
+
+class Replay(GradientMethod):
+    """Answers with recorded occupancies, whatever the margins: one forward, then it is used up.
+
+    Args:
+        occupancies: One per gate, in order of execution, in the margins' shapes.
+    """
+
+    def __init__(self, occupancies: Sequence[Tensor]) -> None:
+        self.left = list(reversed(occupancies))
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """The next recorded occupancy.
+
+        Raises:
+            ValueError: If none is left: the network asks its gates more often than when recorded.
+        """
+        if not self.left:
+            raise ValueError(
+                "the network asked for more decisions than were recorded on the same images; "
+                "its order of gates must not depend on values"
+            )
+        return self.left.pop().to(margin.dtype)
+
+
+@dataclass(frozen=True)
+class Detached(GradientMethod):
+    """Another method's occupancy as a constant: its values, without the leading gradient.
+
+    Args:
+        method: The other method.
+    """
+
+    method: GradientMethod
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """The other method's occupancy, without its graph."""
+        return self.method.occupancy(margin, hard).detach()
+
+
+class Kind(Enum):
+    """How a method's gradient relates to its own values."""
+
+    FROZEN = "the occupancy has no gradient"
+    RELAXED = "the gradient is the derivative of the occupancy"
+    STRAIGHT = "the values are hard and the gradient is not theirs (straight-through)"
+    OTHER = "the gradient is not the derivative of the occupancy"
+
+
+def kind(method: GradientMethod, decisions: Sequence[Decision]) -> Kind:
+    """Finds out on recorded margins (float64); a method tells nothing about itself.
+
+    Args:
+        method: Any.
+        decisions: Of one forward of the network in float64 under this method.
+    """
+    slopes = [local_slope(method, decision) for decision in decisions]
+    if all(slope is None for slope in slopes):
+        return Kind.FROZEN
+    if all(
+        _agrees(method, decision, slope) for decision, slope in zip(decisions, slopes, strict=True)
+    ):
+        return Kind.RELAXED
+    hard = all(torch.equal(each.occupancy.bool(), each.hard) for each in decisions) and all(
+        bool(((each.occupancy == 0) | (each.occupancy == 1)).all()) for each in decisions
+    )
+    return Kind.STRAIGHT if hard else Kind.OTHER
+
+
+def local_slope(method: GradientMethod, decision: Decision) -> Tensor | None:
+    """D occupancy / d margin of each unit, in the margin's shape; None without a gradient."""
+    with torch.enable_grad():
+        margin = decision.margin.detach().clone().requires_grad_()
+        occupancy = method.occupancy(margin, decision.hard)
+        if not occupancy.requires_grad:
+            return None
+        (slope,) = torch.autograd.grad(occupancy.sum(), margin)
+    return slope
+
+
+def _agrees(method: GradientMethod, decision: Decision, slope: Tensor | None) -> bool:
+    margin = decision.margin.detach()
+    expected = torch.zeros_like(margin) if slope is None else slope
+    tolerance = 1e-3 * float(expected.abs().max()) + 1e-6
+    for step in STEPS:
+        ends = [method.occupancy(margin + sign * step, decision.hard) for sign in (1, -1)]
+        difference = (ends[0] - ends[1]).detach() / (2 * step)
+        if float((difference - expected).abs().max()) <= tolerance:
+            return True
+    return False

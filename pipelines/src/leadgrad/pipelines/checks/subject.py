@@ -1,0 +1,145 @@
+"""What is checked: an attack as it was run, and the first samples that it attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from leadgrad.attacks import Attack, CarliniWagner, SignGradientAttack, cross_entropy
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.victims import Decision, GradientMethod, gradient_method, record_decisions
+from leadgrad.victims.gates import gates
+
+SAMPLES = 64
+
+NO_GATES = "the victim has no gates"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An attack and a batch of clean samples, on one device.
+
+    Args:
+        module: The attack, its victim and its gradient method.
+        images: Shape: (N, 3, H, W), as the attack got them.
+        labels: Shape: (N,), int64.
+        index: Position of each sample in the attacked split, on the CPU. Shape: (N,), int64.
+    """
+
+    module: AttackModule
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+
+    @classmethod
+    def of_run(cls, run: RunDirectory, module: AttackModule, samples: int = SAMPLES) -> Self:
+        """The first samples of a finished run, from its files, on the module's device."""
+        parts, found = [], 0
+        for record in run.records():
+            parts.append((record.clean_inputs, record.label, record.index))
+            found += len(record.index)
+            if found >= samples:
+                break
+        images, labels, index = (
+            torch.cat(tensors)[:samples] for tensors in zip(*parts, strict=True)
+        )
+        device = next((tensor.device for tensor in module.parameters()), images.device)
+        return cls(module, images.to(device), labels.to(device), index)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def gated(self) -> bool:
+        """Whether the victim has gates."""
+        return bool(gates(self.module.victim))
+
+    def rows(self, chosen: Tensor | slice) -> Subject:
+        """The same attack on some of the samples; ``chosen`` is a mask (N,), or a slice."""
+        index = self.index[chosen if isinstance(chosen, slice) else chosen.cpu()]
+        return Subject(self.module, self.images[chosen], self.labels[chosen], index)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The exact victim's, (N, K), without a graph."""
+        return self.module.decide(x)[0]
+
+    def worth_attacking(self) -> Subject:
+        """The samples that the attack's goal calls eligible: for most attacks, those right."""
+        clean = self.logits(self.images)
+        return self.rows(self.module.attack.goal.eligible(self.labels, clean))
+
+    def reached(self, x: Tensor) -> Tensor:
+        """Where the goal is reached on the exact victim. Shape: (N,), bool."""
+        return self.module.attack.goal.reached(self.labels, self.logits(x))
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """What the attack raises, of (N, K) logits; a loss that it lowers with the sign changed.
+
+        Cross-entropy for attacks that have none. Shape: (N,).
+        """
+        attack = self.module.attack
+        if isinstance(attack, CarliniWagner):
+            return -attack.objective(logits, self.labels)
+        if isinstance(attack, SignGradientAttack):
+            value = attack.objective(logits, self.labels)
+        else:
+            value = cross_entropy(logits, attack.goal.classes(self.labels, logits))
+        return value if attack.goal.ascend else -value
+
+    def attacked(
+        self, attack: Attack, surrogate: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Adversarial images of another attack under the same gradient method.
+
+        Args:
+            attack: The other attack.
+            surrogate: What it takes gradients of; the module's if None.
+        """
+        return attack(
+            self.module.surrogate if surrogate is None else surrogate,
+            self.images,
+            self.labels,
+            victim=self.logits,
+            sample_ids=self.index,
+        )
+
+    def gradient(self, model: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """Gradient of ``loss`` at the clean images; None where logits do not depend on them."""
+        with torch.enable_grad():
+            x = self.images.clone().requires_grad_()
+            logits = model(x)
+            if not logits.requires_grad:
+                return None
+            (gradient,) = torch.autograd.grad(self.loss(logits).sum(), x, allow_unused=True)
+        return gradient
+
+
+def under(network: nn.Module, method: GradientMethod, x: Tensor) -> tuple[Tensor, list[Decision]]:
+    """Logits and decisions of one forward under a gradient method."""
+    with gradient_method(network, method), record_decisions(network) as record:
+        logits: Tensor = network(x)
+    return logits, record
+
+
+@contextmanager
+def untouched(module: AttackModule) -> Iterator[None]:
+    """Gives modes, gate methods and the process's random state back as they were."""
+    modes = [(part, part.training) for part in module.modules()]
+    methods = [(gate, gate.method, gate.observers) for gate in gates(module)]
+    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(0)  # so that a victim that draws is checked with the same draws each time
+        try:
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
+            for gate, method, observers in methods:
+                gate.method, gate.observers = method, observers

@@ -1,0 +1,143 @@
+"""C8: gradients are the derivatives of what they claim, by finite differences in float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from leadgrad.attacks import sample_generator
+from leadgrad.pipelines.checks.methods import Kind, Replay, kind
+from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
+from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.victims import FGM, GradientMethod
+
+GREATEST_ERROR = 1e-3  # relative
+DIRECTIONS = 8
+SAMPLES = 8  # times as many directions, so that the batch is one of 64
+HALF_STEPS = (1e-6, 1e-5, 1e-7)
+"""In the [0, 1] image. A wrong gradient is wrong at each, while a kink of ReLU or rounding spoils
+a right one at some."""
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def truth_of_frozen(subject: Subject) -> Check:
+    """C8 of FGM: its gradient is the derivative of the network with its decisions held."""
+    return _truth(subject, _question(subject, "FGM"), FGM())
+
+
+def truth_of_method(subject: Subject) -> Check:
+    """C8 of the run's method: its gradient is the derivative of its own soft network."""
+    method = subject.module.method
+    ask = _question(subject, f"the method ({type(method).__name__})")
+    if not subject.gated:
+        return ask.skipped(NO_GATES)
+    if isinstance(method, FGM):
+        return ask.skipped("the method is FGM, see above")
+    return _truth(subject, ask, method)
+
+
+def _question(subject: Subject, method: str) -> Question:
+    return Question(
+        "C8",
+        f"gradient of {method} is true",
+        f"relative error ≤ {GREATEST_ERROR:g} in float64, {DIRECTIONS} directions",
+        "a custom backward is wrong, or something between input and logits is detached",
+        min(SAMPLES, len(subject)),
+    )
+
+
+def _truth(subject: Subject, ask: Question, method: GradientMethod) -> Check:
+    """Compares directional derivatives of a random mix of the logits.
+
+    Not of the attack's loss, because a confident sample's cross-entropy is flat.
+    """
+    few = subject.rows(slice(SAMPLES))
+    if few.images.device.type == "mps":
+        return ask.skipped("this device has no float64")
+    x = few.images.repeat_interleave(DIRECTIONS, 0).double()
+    network = copy.deepcopy(subject.module.victim).double()
+    try:
+        with torch.no_grad():
+            classes = int(network(x).shape[1])
+    except RuntimeError as error:
+        return ask.skipped(f"the victim has no float64 copy: {str(error).splitlines()[0]}")
+    forward = differentiable(network, method, x)
+    if forward is Kind.STRAIGHT:
+        return ask.skipped(f"{Kind.STRAIGHT.value}, so that no difference of it can be taken")
+    if isinstance(forward, Kind):
+        return ask.warned(forward.value, "the method says another gradient than its values'")
+    mix, directions = _draws(few, classes)
+    mix, directions = mix.to(x), directions.to(x)
+    gradient = _gradient(lambda at: (under(network, method, at)[0] * mix).sum(), x)
+    claimed = (gradient * directions).flatten(1).sum(1)
+    greatest = float("inf")
+    error_of_sample = torch.full((len(few),), torch.inf, device=x.device, dtype=x.dtype)
+    for step in HALF_STEPS:
+        with torch.no_grad():
+            ends = [forward(x + sign * step * directions) for sign in (1, -1)]
+        change = ((ends[0] - ends[1]) * mix).sum(1) / (2 * step)
+        error_of_sample = torch.minimum(error_of_sample, _relative_error(change, claimed))
+        greatest = float(error_of_sample.max())
+        if greatest <= GREATEST_ERROR:
+            break
+    # "not ≤", so that NaN fails
+    return ask.fails_if(not greatest <= GREATEST_ERROR, f"greatest relative error {greatest:.2g}")
+
+
+def differentiable(network: nn.Module, method: GradientMethod, x: Tensor) -> Forward | Kind:
+    """The forward whose derivative at ``x`` the method's gradient claims to be.
+
+    Args:
+        network: In float64.
+        method: Any.
+        x: Images (N, ...), float64; the forward is for as many.
+
+    Returns:
+        Under a method that freezes occupancies, the network with them held; under a relaxation, the
+        soft network; the kind of any other method, whose gradient is that of no forward.
+    """
+    with torch.no_grad():
+        _, decisions = under(network, method, x)
+    relation = kind(method, decisions)
+    if relation is Kind.FROZEN:
+        held = [each.occupancy for each in decisions]
+        return lambda at: under(network, Replay(held), at)[0]
+    if relation is Kind.RELAXED:
+        return lambda at: under(network, method, at)[0]
+    return relation
+
+
+def _gradient(value: Forward, x: Tensor) -> Tensor:
+    """Of a scalar; zero where it does not depend on ``x``."""
+    with torch.enable_grad():
+        at = x.clone().requires_grad_()
+        scalar = value(at)
+        if not scalar.requires_grad:
+            return torch.zeros_like(x)
+        (gradient,) = torch.autograd.grad(scalar, at, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else gradient
+
+
+def _relative_error(measured: Tensor, claimed: Tensor) -> Tensor:
+    """Per sample, over its directions. Shape: (N,)."""
+    measured, claimed = (each.view(-1, DIRECTIONS) for each in (measured, claimed))
+    scale = torch.maximum(measured.norm(dim=1), claimed.norm(dim=1))
+    # The floor: no change and no gradient agree
+    error: Tensor = (measured - claimed).norm(dim=1) / scale.clamp_min(1e-300)
+    return error
+
+
+def _draws(few: Subject, classes: int) -> tuple[Tensor, Tensor]:
+    """Weights of the logits (rows, K) and directions of signs (rows, 3, H, W), by sample."""
+    mixes, directions = [], []
+    shape = (DIRECTIONS, *few.images.shape[1:])
+    for sample in few.index.tolist():
+        generator = sample_generator(0, sample, "gradient truth")
+        mix = torch.randn(1, classes, generator=generator, dtype=torch.float64)
+        mixes.append(mix.expand(DIRECTIONS, -1))
+        directions.append(torch.randint(0, 2, shape, generator=generator).double() * 2 - 1)
+    return torch.cat(mixes), torch.cat(directions)

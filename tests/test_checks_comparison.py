@@ -1,0 +1,89 @@
+"""C5 and C21: what others wrote down, and what contradicts it."""
+
+import json
+
+import pytest
+from checks_subjects import DATA, SAMPLES, reported
+
+from leadgrad.pipelines.checks import TuningError, TuningRecord, card_accuracy, fair_comparison
+from leadgrad.pipelines.checks.comparison import against_card
+
+MANIFEST = DATA.manifest()
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+def card(weights, split="test", **entry):
+    weights.with_suffix(".json").write_text(json.dumps({"accuracy": {split: entry}}))
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(SAMPLES, "PASS"), (SAMPLES - 1, "FAIL")])
+def test_c5_counts(weights, right, verdict):
+    card(weights, right=right, count=SAMPLES, percent=0)
+    check = against_card(reported(weights=weights))
+    assert check.verdict == verdict
+    assert check.value == f"16 right, {right} on the card, of 16"
+
+
+def test_c5_nothing_to_compare_with(weights):
+    assert against_card(reported()).value == "no weights file given"
+    assert card_accuracy(weights, "test") is None
+    card(weights, split="validation", right=1, count=SAMPLES)
+    assert "no card with test accuracy" in against_card(reported(weights=weights)).value
+    card(weights, right=1, count=10_000)
+    assert "16 samples attacked, the card counts 10000" in (
+        against_card(reported(weights=weights)).value
+    )
+    weights.with_suffix(".json").write_text("{")
+    check = against_card(reported(weights=weights))
+    assert check.verdict == "SKIP"
+
+
+def record(split="validation", sha256="0" * 64, **tries):
+    return TuningRecord(split, sha256, tries or {"FGM": 3, "LGM": 3})
+
+
+@pytest.mark.parametrize(
+    ("tuning", "verdict", "words"),
+    [
+        (None, "SKIP", "no tuning record given"),
+        (record(), "PASS", "on validation; tries: FGM 3, LGM 3"),
+        (record(split="test"), "WARN", "tuned on the samples it is reported on"),
+        (record(sha256=MANIFEST["sha256"]), "WARN", "tuned on the samples it is reported on"),
+        (record(FGM=1, LGM=3), "WARN", "unequal tries; on validation; tries: FGM 1, LGM 3"),
+    ],
+)
+def test_c21_lambda_tuned_on_test(tuning, verdict, words):
+    check = fair_comparison(tuning, MANIFEST)
+    assert check.verdict == verdict
+    assert words in check.value
+
+
+def test_a_tuning_record_is_read(tmp_path):
+    path = tmp_path / "tuning.json"
+    path.write_text(json.dumps(record().as_json()))
+    assert TuningRecord.read(path) == record()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"split": 1, "sha256": "0", "tries": {"FGM": 1}}',
+        '{"split": "a", "sha256": "0", "tries": {}}',
+        '{"split": "a", "sha256": "0", "tries": {"FGM": 0}}',
+        '{"split": "a", "sha256": "0", "tries": {"FGM": "3"}}',
+    ],
+)
+def test_no_tuning_record(tmp_path, content):
+    path = tmp_path / "tuning.json"
+    path.write_text(content)
+    with pytest.raises(TuningError, match="no tuning record"):
+        TuningRecord.read(path)
+    with pytest.raises(TuningError, match="no tuning record"):
+        TuningRecord.read(tmp_path / "none.json")
