@@ -8,6 +8,7 @@ from tiny_images import CLASSES, train_loader, validation_loader, whole_batch
 from leadgrad.victims import DynConv, SkipNet, record_occupancies
 from leadgrad.victims.dynconv_training import DynConvClassifier
 from leadgrad.victims.recipe import SGDOneCycle
+from leadgrad.victims.skipnet_rl import HybridRLClassifier
 from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_percent
 
 pytestmark = [
@@ -21,7 +22,11 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("classifier", "family"),
-    [(SkipNetClassifier, SkipNet), (DynConvClassifier, DynConv)],
+    [
+        (SkipNetClassifier, SkipNet),
+        (HybridRLClassifier, SkipNet),
+        (DynConvClassifier, DynConv),
+    ],
 )
 def test_two_processes_train_and_count_together(tmp_path, classifier, family):
     torch.manual_seed(0)

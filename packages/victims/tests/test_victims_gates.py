@@ -14,6 +14,7 @@ from leadgrad.victims import (
     Constant,
     Gate,
     GradientMethod,
+    RelativeSigmoid,
     Sigmoid,
     Surrogate,
     gradient_method,
@@ -186,3 +187,34 @@ def test_idle_only_where_nothing_runs_and_no_gradient_asks():
     assert Gate.idle(nothing)
     assert not Gate.idle(something)
     assert not Gate.idle(nothing.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 250.0])
+def test_a_relative_slope_does_not_see_the_size_of_margins(factor):
+    torch.manual_seed(0)
+    margin = torch.randn(3, 1, 4, 5)
+    relaxed = RelativeSigmoid(3.0)
+    torch.testing.assert_close(relaxed(factor * margin), relaxed(margin))
+
+
+def test_a_relative_slope_is_that_of_a_sigmoid_over_each_samples_mean_margin():
+    margin = torch.tensor([[1.0, -3.0], [0.5, 0.5]], requires_grad=True)
+    occupancy = RelativeSigmoid(2.0)(margin)
+    slopes = torch.tensor([[1.0], [4.0]])  # 2 over 2, and 2 over 0.5
+    torch.testing.assert_close(occupancy, torch.sigmoid(slopes * margin))
+    (gradient,) = torch.autograd.grad(occupancy.sum(), margin)
+    soft = occupancy.detach()
+    torch.testing.assert_close(gradient, slopes * soft * (1 - soft))
+
+
+def test_a_relative_slope_of_scalar_gates_leads_near_decisions_most():
+    margin = torch.tensor([0.01, -4.0], requires_grad=True)
+    occupancy = RelativeSigmoid(3.0)(margin)
+    torch.testing.assert_close(occupancy, torch.sigmoid(torch.tensor([3.0, -3.0])))
+    (gradient,) = torch.autograd.grad(occupancy.sum(), margin)
+    assert float(gradient[0]) == pytest.approx(400 * float(gradient[1]), rel=1e-4)
+
+
+def test_margins_of_exactly_0_stay_half_occupied():
+    occupancy = RelativeSigmoid(3.0)(torch.zeros(2, 1, 3, 3, requires_grad=True))
+    assert torch.equal(occupancy, torch.full_like(occupancy, 0.5))

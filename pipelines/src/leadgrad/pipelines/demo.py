@@ -16,24 +16,14 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from leadgrad.attacks import Attack
 from leadgrad.data import Digits
 from leadgrad.pipelines.attack_cli import attack
-from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.demo_report import DemoReport
 from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.train_cli import fit
-from leadgrad.victims import (
-    LGM,
-    DynConv,
-    ResNet,
-    Sigmoid,
-    SkipNet,
-    load_published,
-)
+from leadgrad.victims import DynConv, ResNet, SkipNet, load_published
 
 DEPTH = 14
-SLOPES = (0.1, 1.0, 10.0)
 WANTED_ACCURACY = 95.0  # percent of held-out digits; below it the comparison would mean little
 
 
@@ -114,18 +104,6 @@ def held_out_accuracy(network: torch.nn.Module) -> float:
     return 100 * float(right.float().mean())
 
 
-def choose_slope(network: torch.nn.Module, made: Attack) -> float:
-    """The slope under which LGM hurts most on the validation digits, which no table looks at."""
-    validation = Digits().split("validation")
-    images, labels = validation.images.float() / 255, validation.labels
-    right: dict[float, int] = {}
-    for slope in SLOPES:
-        module = AttackModule(network, made, LGM(Sigmoid(slope)))
-        adv = made(module.surrogate, images, labels, victim=module.victim)
-        right[slope] = int((module.decide(adv)[0].argmax(1) == labels).sum())
-    return min(SLOPES, key=lambda slope: right[slope])
-
-
 @dataclass(frozen=True)
 class Cell:
     """One attack of the table."""
@@ -134,22 +112,15 @@ class Cell:
     method: str
     row: Row
     weights: Path
-    slope: float | None
 
     def run(self, directory: Path, *, limit: int | None) -> dict[str, Any]:
         """Runs ``leadgrad attack`` for this cell; its results."""
-        method = [f"--model.method=leadgrad.victims.{self.method}"]
-        if self.slope is not None:
-            method += [
-                "--model.method.surrogate=leadgrad.victims.Sigmoid",
-                f"--model.method.surrogate.slope={self.slope}",
-            ]
         return attack(
             [
                 *self.victim.options(),
                 f"--model.weights={self.weights}",
                 *self.row.options("doubled"),
-                *method,
+                f"--model.method=leadgrad.victims.{self.method}",
                 "--data=leadgrad.data.Digits",
                 *([f"--data.limit={limit}"] if limit else []),
                 "--trainer.accelerator=cpu",
@@ -208,12 +179,9 @@ def main(args: Sequence[str]) -> int:
             for victim in VICTIMS:
                 for method in methods[victim.name]:
                     progress.update(task, description=f"{row.title()} {victim.name} {method}")
-                    slope = None
-                    if method == "LGM":
-                        slope = choose_slope(victim.load(weights[victim.name]), row.make("doubled"))
-                    cell = Cell(victim, method, row, weights[victim.name], slope)
+                    cell = Cell(victim, method, row, weights[victim.name])
                     results = cell.run(directory, limit=100 if options.short else None)
-                    report.add(row, victim.name, method, cell.path(), results, slope)
+                    report.add(row, victim.name, method, cell.path(), results)
                     progress.advance(task)
     report.print(console)
     console.print(f"report: {report.write()}")

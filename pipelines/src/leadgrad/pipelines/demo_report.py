@@ -34,7 +34,6 @@ class Entry:
     low: float
     high: float
     change: float
-    slope: float | None
     path: str
 
 
@@ -61,7 +60,6 @@ class DemoReport:
         method: str,
         path: str,
         results: dict[str, Any],
-        slope: float | None,
     ) -> None:
         """Takes a cell's results.json."""
         low, high = results["intervals"]["adversarial_accuracy"]
@@ -70,7 +68,6 @@ class DemoReport:
             low,
             high,
             results["architecture_change"]["percent"],
-            slope,
             path,
         )
         self.samples = results["samples"]
@@ -94,8 +91,8 @@ class DemoReport:
             table.add_row(title, *(_text(entry) for entry in entries))
         console.print(table)
         console.print(
-            f"{self.samples} held-out digits, convention doubled (a unit is 2/255). LGM's slope is "
-            "the best of three per cell on other digits (validation). Lower is a stronger attack.",
+            f"{self.samples} held-out digits, convention doubled (a unit is 2/255). LGM() needs no "
+            "slope. Lower is a stronger attack.",
             style="dim",
         )
 

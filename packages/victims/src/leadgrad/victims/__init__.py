@@ -9,12 +9,9 @@ from leadgrad.victims.dynconv import DynConv
 from leadgrad.victims.gates import (
     FGM,
     LGM,
-    Constant,
     Decision,
     Gate,
     GradientMethod,
-    Sigmoid,
-    Surrogate,
     gradient_method,
     record_decisions,
     record_occupancies,
@@ -23,6 +20,7 @@ from leadgrad.victims.network import GatedNetwork
 from leadgrad.victims.prepare import prepare_for_attack
 from leadgrad.victims.resnet import ResNet
 from leadgrad.victims.skipnet import SkipNet
+from leadgrad.victims.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
 
 __all__ = [
     "FGM",
@@ -34,6 +32,7 @@ __all__ = [
     "Gate",
     "GatedNetwork",
     "GradientMethod",
+    "RelativeSigmoid",
     "ResNet",
     "Sigmoid",
     "SkipNet",

@@ -17,12 +17,12 @@ from leadgrad.victims.dynconv import DynConv, DynConvBlock, MaskUnit, dilate
 from leadgrad.victims.gates import (
     LGM,
     Decision,
-    Sigmoid,
     gradient_method,
     record_decisions,
     record_occupancies,
 )
 from leadgrad.victims.recipe import Recipe, SGDSteps
+from leadgrad.victims.surrogates import Sigmoid
 
 NOISY_SHARE = 0.8  # epochs up to this share of the run draw Gumbel noise
 BAND_SHARE = 0.33  # over this share of the run each block's band around the budget widens to [0, 1]

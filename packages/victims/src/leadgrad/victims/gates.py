@@ -12,7 +12,6 @@ One thread per network, as with ``eval()``: another thread would see the switche
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,51 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-
-class Surrogate:
-    """A differentiable stand-in for the step function of a margin; any shape to the same shape."""
-
-    def __call__(self, margin: Tensor) -> Tensor:
-        """Relaxed occupancy ô of each margin."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Sigmoid(Surrogate):
-    """ô = sigmoid(λ·q), eq. 15 and 30.
-
-    Args:
-        slope: λ ≥ 0. Large slopes approach the step; at 0 every unit has half weight.
-    """
-
-    slope: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.slope) and self.slope >= 0):
-            raise ValueError(f"slope must be finite and at least 0, got {self.slope}")
-
-    def __call__(self, margin: Tensor) -> Tensor:
-        """Relaxed occupancy ô of each margin."""
-        return torch.sigmoid(self.slope * margin)
-
-
-@dataclass(frozen=True)
-class Constant(Surrogate):
-    """ô = value whatever the margin: smoothing without a leading gradient (ablation D14).
-
-    Args:
-        value: Weight of every unit, in [0, 1].
-    """
-
-    value: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.value <= 1:
-            raise ValueError(f"value is an occupancy and must lie in [0, 1], got {self.value}")
-
-    def __call__(self, margin: Tensor) -> Tensor:
-        """The same occupancy for every margin, without a gradient."""
-        return torch.full_like(margin, self.value)
+from leadgrad.victims.surrogates import DEFAULT, Surrogate
 
 
 class GradientMethod:
@@ -89,18 +44,14 @@ class FGM(GradientMethod):
         return hard.to(margin.dtype)
 
 
-SLOPES = (0.1, 1.0, 10.0)
-"""What ``LGM()`` tries."""
-
-
 @dataclass(frozen=True)
 class LGM(GradientMethod):
     """Leaded gradients: the decision relaxed by a surrogate (eq. 4 and 5).
 
     Args:
         surrogate: The relaxation, with its slope. None needs no slope to be chosen: it stands for
-            the ``candidates`` with each of ``SLOPES``, under all of which an attack is run; for
-            each sample the exact victim tells which result to keep.
+            ``candidates`` with each surrogate of ``DEFAULT``, under all of which an attack is run;
+            for each sample the exact victim tells which result to keep.
         forward: ``"soft"`` uses ô in value and gradient (the paper's setting); ``"hard"`` keeps the
             value of the hard decision and takes the gradient of ô.
     """
@@ -116,12 +67,12 @@ class LGM(GradientMethod):
         """ô, or the hard value with the gradient of ô.
 
         Raises:
-            ValueError: Without a surrogate, because one forward has one slope.
+            ValueError: Without a surrogate, because one forward has one.
         """
         if self.surrogate is None:
             raise ValueError(
-                "LGM() stands for several slopes; run the attack under each of its candidates() "
-                "(leadgrad.attacks.strongest), or give a surrogate such as Sigmoid(1.0)"
+                "LGM() stands for several surrogates; run the attack under each of candidates() "
+                "(leadgrad.attacks.strongest does), or give a surrogate such as Sigmoid(1.0)"
             )
         soft = self.surrogate(margin)
         if self.forward == "soft":
@@ -129,10 +80,10 @@ class LGM(GradientMethod):
         return hard.to(soft.dtype) + (soft - soft.detach())  # adds an exact zero to the value
 
     def candidates(self) -> tuple[GradientMethod, ...]:
-        """Itself, or without a surrogate one LGM per slope."""
+        """Itself, or without a surrogate one LGM per default surrogate."""
         if self.surrogate is not None:
             return (self,)
-        return tuple(LGM(Sigmoid(slope), self.forward) for slope in SLOPES)
+        return tuple(LGM(surrogate, self.forward) for surrogate in DEFAULT)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from leadgrad.victims.classifier import Batch, Classifier
 from leadgrad.victims.gates import (
     LGM,
     GradientMethod,
-    Sigmoid,
     gradient_method,
     record_decisions,
     record_occupancies,
@@ -20,6 +19,7 @@ from leadgrad.victims.gates import (
 from leadgrad.victims.layers import gumbel_like
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.skipnet import SkipNet
+from leadgrad.victims.surrogates import Sigmoid
 
 STRAIGHT_THROUGH = LGM(Sigmoid(1.0), forward="hard")
 """Value of the hard decision, gradient of the gate's own probability sigmoid(q)."""

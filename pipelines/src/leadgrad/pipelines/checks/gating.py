@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leadgrad.pipelines.checks.methods import Detached, local_slope
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
-from leadgrad.pipelines.checks.truth import truth_of_frozen, truth_of_method
+from leadgrad.pipelines.checks.truth import truth_of_method
 from leadgrad.pipelines.checks.verdicts import Check, Question
 from leadgrad.victims import FGM, LGM, Decision, GradientMethod, Sigmoid
 
@@ -134,7 +134,6 @@ def _share(part: Tensor, rest: Tensor) -> float:
 
 GATING: tuple[tuple[str, Callable[[Subject], Check]], ...] = (
     ("C7", consistency),
-    ("C8", truth_of_frozen),
     ("C8", truth_of_method),
     ("C10", connection),
 )

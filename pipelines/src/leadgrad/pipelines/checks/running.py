@@ -14,6 +14,7 @@ from leadgrad.pipelines.checks.comparison import Reported, against_card, fair_co
 from leadgrad.pipelines.checks.during import DURING, Trace
 from leadgrad.pipelines.checks.gating import GATING
 from leadgrad.pipelines.checks.subject import Subject, untouched
+from leadgrad.pipelines.checks.truth import truth_of_frozen
 from leadgrad.pipelines.checks.verdicts import Check, Level, Question
 from leadgrad.victims import GradientMethod
 
@@ -35,7 +36,8 @@ def run_checks(subject: Subject, level: Level, reported: Reported) -> list[Check
     if level == "off":
         return []
     with untouched(subject.module), _each_method(subject.module) as methods:
-        checks = [made(id_, check, subject) for id_, check in BEFORE]
+        once = (*BEFORE, ("C8", truth_of_frozen))
+        checks = [made(id_, check, subject) for id_, check in once]
         for method in methods:
             subject.module.method = method
             found = [made(id_, check, subject) for id_, check in GATING]

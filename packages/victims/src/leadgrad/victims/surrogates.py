@@ -1,0 +1,89 @@
+"""Surrogates: what LGM puts in the place of a gate's step function."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Surrogate:
+    """A differentiable stand-in for the step function of a margin; any shape to the same shape."""
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """Relaxed occupancy ô of each margin."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    """ô = sigmoid(λ·q), eq. 15 and 30.
+
+    Args:
+        slope: λ ≥ 0. Large slopes approach the step; at 0 every unit has half weight.
+    """
+
+    slope: float
+
+    def __post_init__(self) -> None:
+        _check_slope(self.slope)
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """Relaxed occupancy ô of each margin."""
+        return torch.sigmoid(self.slope * margin)
+
+
+@dataclass(frozen=True)
+class RelativeSigmoid(Surrogate):
+    """ô = sigmoid(λ·q / mean|q|), the mean over the units that the gate decides in that sample.
+
+    Margins of different gates, networks and training stages differ in size by orders, and with
+    them the λ of ``Sigmoid`` that suits; this one is counted in units of the margins themselves.
+    Beyond the paper. The mean is a constant to the gradient. Where a gate decides one unit per
+    sample, ô is one of two values and only the gradient tells near decisions from far ones.
+
+    Args:
+        slope: λ ≥ 0, without unit.
+    """
+
+    slope: float
+
+    def __post_init__(self) -> None:
+        _check_slope(self.slope)
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """Relaxed occupancy ô of each margin (B, ...)."""
+        size = margin.detach().abs().reshape(len(margin), -1).mean(1)
+        # All margins exactly 0: half occupied, whatever the floor
+        size = size.clamp_min(torch.finfo(margin.dtype).tiny)
+        return torch.sigmoid(self.slope * margin / size.view(-1, *[1] * (margin.ndim - 1)))
+
+
+@dataclass(frozen=True)
+class Constant(Surrogate):
+    """ô = value whatever the margin: smoothing without a leading gradient (ablation D14).
+
+    Args:
+        value: Weight of every unit, in [0, 1].
+    """
+
+    value: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise ValueError(f"value is an occupancy and must lie in [0, 1], got {self.value}")
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """The same occupancy for every margin, without a gradient."""
+        return torch.full_like(margin, self.value)
+
+
+def _check_slope(slope: float) -> None:
+    if not (math.isfinite(slope) and slope >= 0):
+        raise ValueError(f"slope must be finite and at least 0, got {slope}")
+
+
+DEFAULT = (RelativeSigmoid(3.0), Sigmoid(0.3))
+"""What ``LGM()`` tries: together as strong as tuned slopes (docs/results/default-slope.md)."""
