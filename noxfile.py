@@ -52,11 +52,13 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole suite, with the line coverage of packages/."""
-    install(session, "pytest", "pytest-cov", "pytest-timeout")
+    """The whole suite on two processes, with the line coverage of packages/."""
+    install(session, "pytest", "pytest-cov", "pytest-timeout", "pytest-xdist")
     install_peer(session)
     session.run(
         "pytest",
+        "--numprocesses=2",
+        "--dist=loadfile",  # a file's fixtures are made once
         "--cov=packages",
         "--cov-report=term:skip-covered",
         "--cov-fail-under=90",

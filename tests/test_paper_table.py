@@ -139,6 +139,7 @@ def test_the_files_say_what_the_runs_say(table):
     assert all(line["how λ was chosen"] == "best of 4 on 12 validation images" for line in lgm[2:])
     markdown = (out / "table1.md").read_text()
     assert all(line["accuracy %"] in markdown for line in lines)
+    assert markdown.count("| 5 |") == 4, "five masks of two methods on two victims"
     page = (out / "table1.html").read_text()
     assert page.count("data:image/png;base64") == 2
     assert "http" not in page.replace("http-equiv", ""), "self-contained"

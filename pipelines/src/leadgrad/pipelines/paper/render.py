@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 from leadgrad.pipelines.paper.layout import PAPER_CLEAN, PAPER_GAPS, Row, paper_accuracy
@@ -27,6 +28,7 @@ class Entry:
         chosen: How λ was chosen.
         against_fgm: Paired with FGM on the same row and victim; None for FGM itself.
         path: Of the run directory, from the table's.
+        mask_seed: Of the valid pixels; 1 is the paper's.
     """
 
     victim: str
@@ -37,6 +39,7 @@ class Entry:
     chosen: str
     against_fgm: Paired | None
     path: str
+    mask_seed: int = 1
 
     @property
     def accuracy(self) -> float:
@@ -53,6 +56,10 @@ class Entry:
     def change(self) -> float:
         """Architecture change in the paper's counting, in percent."""
         return float(self.results["architecture_change"]["percent"])
+
+    def column(self) -> str:
+        """The method, and the mask where it is not the paper's."""
+        return self.method if self.mask_seed == 1 else f"{self.method}, mask {self.mask_seed}"
 
     def paper(self) -> str:
         """What the paper prints, as far as our sources have it."""
@@ -115,7 +122,9 @@ class Sheet:
                 [
                     entry.row.title(),
                     entry.victim,
-                    entry.method,
+                    entry.method
+                    if entry.mask_seed == 1
+                    else f"{entry.method}, mask {entry.mask_seed}",
                     "" if entry.slope is None else f"{entry.slope:g}",
                     f"{entry.accuracy:.2f}",
                     f"{low:.2f}–{high:.2f}",
@@ -144,6 +153,19 @@ class Sheet:
             for victim, weights, percent, (low, high), cost in self.clean
         ]
 
+    def mask_lines(self) -> list[list[str]]:
+        """Mean and spread over random pixel masks of every row and method that has several."""
+        groups: dict[tuple[str, str, str], list[float]] = {}
+        for entry in self.entries:
+            key = (entry.row.title(), entry.victim, entry.method)
+            groups.setdefault(key, []).append(entry.accuracy)
+        return [
+            [*key, str(len(values)), f"{mean(values):.2f}", f"{stdev(values):.2f}"]
+            for key, values in groups.items()
+            if len(values) > 1
+        ]
+
+    MASK_HEADER = ("attack", "victim", "method", "masks", "mean accuracy %", "standard deviation")
     CLEAN_HEADER = ("victim", "weights", "before attack %", "95 %", "paper", "cost")
 
     def markdown(self) -> str:
@@ -151,6 +173,8 @@ class Sheet:
         parts = [f"# {self.title}", "", *(f"- {fact}" for fact in self.facts), ""]
         parts += _markdown(list(self.CLEAN_HEADER), self.clean_lines())
         parts += ["", *_markdown(self.header(), self.lines())]
+        if self.mask_lines():
+            parts += ["", *_markdown(self.MASK_HEADER, self.mask_lines())]
         if self.missing:
             parts += ["", f"Not run: {', '.join(self.missing)}."]
         return "\n".join(parts) + "\n"
@@ -179,6 +203,8 @@ class Sheet:
             clean=self.clean_lines(),
             header=self.header(),
             lines=list(zip(self.entries, self.lines(), strict=True)),
+            mask_header=self.MASK_HEADER,
+            mask_lines=self.mask_lines(),
             missing=self.missing,
             figures=figures,
         )

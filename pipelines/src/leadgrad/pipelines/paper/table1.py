@@ -139,17 +139,17 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
         paired = None
         if twin is not None and cell.method is not FGM:
             paired = mcnemar(twin, right[cell.key()])
-        mask = "" if cell.mask_seed == 1 else f" (mask {cell.mask_seed})"
         entries.append(
             Entry(
                 cell.victim,
                 cell.row,
-                cell.method.name + mask,
+                cell.method.name,
                 cell.directory(setting).results(),
                 cell.method.slope,
                 cell.method.chosen,
                 paired,
                 f"cells/{cell.key()}",
+                cell.mask_seed,
             )
         )
     return Sheet(
@@ -210,7 +210,7 @@ def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
 def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     curves: dict[str, dict[str, list[Point]]] = {}
     for entry in entries:
-        if entry.row.attack == "FGSM":
+        if entry.row.attack == "FGSM":  # on all pixels, hence one mask
             point = Point(entry.row.eps_255, entry.accuracy, *entry.interval, entry.change)
             curves.setdefault(entry.victim, {}).setdefault(entry.method, []).append(point)
     figures = []

@@ -1,0 +1,97 @@
+"""Which slope needs no tuning: FGSM under fixed, relative and combined surrogates.
+
+    python bench/default_slope.py --root data --limit 500 zoo/dynconv32.safetensors ...
+
+On validation images, like all choices. Prints Markdown. A combination's accuracy is that of the
+samples that resist each of its surrogates, as ``leadgrad.attacks.strongest`` leaves them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from leadgrad.attacks import FGSM, PixelLinf
+from leadgrad.data import CIFAR10
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.zoo import Card
+from leadgrad.victims import FGM, LGM, GradientMethod, RelativeSigmoid, Sigmoid, load_published
+
+BUDGETS = (1, 2, 4, 8)
+BATCH = 250
+FIXED = (0.0001, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+RELATIVE = (1.0, 2.0, 3.0, 5.0, 8.0)
+
+
+def contestants() -> dict[str, GradientMethod]:
+    """Name to method; what is combined is made of these."""
+    methods: dict[str, GradientMethod] = {"FGM": FGM()}
+    methods |= {f"λ {slope:g}": LGM(Sigmoid(slope)) for slope in FIXED}
+    methods |= {f"relative {slope:g}": LGM(RelativeSigmoid(slope)) for slope in RELATIVE}
+    return methods
+
+
+def resisting(
+    network: torch.nn.Module, method: GradientMethod, eps_255: float, images: Tensor, labels: Tensor
+) -> Tensor:
+    """Samples right before and after FGSM, convention doubled. Shape: (N,), bool."""
+    module = AttackModule(network, FGSM(PixelLinf(eps_255, convention="doubled")), method)
+    parts = []
+    for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+        ids = torch.arange(len(x))
+        adv = module.adversarial(x, y, victim=module.logits, sample_ids=ids)
+        right = (module.logits(z).argmax(1) == y for z in (x, adv))
+        parts.append(torch.stack(list(right)).all(0))
+    return torch.cat(parts)
+
+
+def table(card: Card, images: Tensor, labels: Tensor) -> list[str]:
+    """One victim's lines: accuracy in percent for each budget, and the mean over the budgets."""
+    network = load_published(instantiate(card.content["network"]), card.weights)
+    left = {
+        (name, eps): resisting(network, method, eps, images, labels)
+        for eps in BUDGETS
+        for name, method in contestants().items()
+    }
+
+    def percent(names: Sequence[str]) -> list[float]:
+        together = (torch.stack([left[name, eps] for name in names]).all(0) for eps in BUDGETS)
+        return [100 * float(samples.double().mean()) for samples in together]
+
+    fixed = [name for name in contestants() if name.startswith("λ")]
+    relative = [name for name in contestants() if name.startswith("relative")]
+    tuned = [min(column) for column in zip(*(percent([name]) for name in fixed), strict=True)]
+    rows = {"best λ of each column": tuned}
+    rows |= {name: percent([name]) for name in contestants()}
+    pairs = [(a, b) for a in relative for b in fixed] + list(combinations(fixed, 2))
+    best = sorted(pairs, key=lambda pair: sum(percent(pair)))
+    rows |= {" + ".join(pair): percent(pair) for pair in [*best[:5], ("relative 3", "λ 0.3")]}
+    title = f"\n**{card.name}**, {len(images)} validation images\n"
+    head = ["surrogate", *(f"ε {eps}" for eps in BUDGETS), "mean"]
+    lines = [title, "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for name, values in rows.items():
+        cells = [*values, sum(values) / len(values)]
+        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in cells) + " |")
+    return lines
+
+
+def main() -> None:
+    """Prints the tables of all victims."""
+    parser = argparse.ArgumentParser(description="Compare slopes of LGM under FGSM")
+    parser.add_argument("weights", nargs="+", help="Published weights of adaptive victims")
+    parser.add_argument("--root", default="data", help="Of CIFAR-10")
+    parser.add_argument("--limit", type=int, default=500, help="Validation images")
+    options = parser.parse_args()
+    samples = CIFAR10(options.root).split("validation").first(options.limit)
+    images, labels = samples.images.float() / 255, samples.labels
+    for weights in options.weights:
+        print("\n".join(table(Card.read(weights), images, labels)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
