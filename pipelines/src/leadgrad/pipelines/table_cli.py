@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
-TABLES = {"1": "leadgrad.pipelines.paper.table1", "strong": "leadgrad.pipelines.paper.table1"}
-"""Name to the module that makes it."""
+from leadgrad.pipelines.paper import table1
+
+TABLES: dict[str, Callable[[Sequence[str]], int]] = {"1": table1.main, "strong": table1.main}
+"""Name to the command that makes it, which gets the name as its first argument."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -16,5 +17,4 @@ def main(args: Sequence[str]) -> int:
         names = ", ".join(TABLES)
         print(f"usage: leadgrad table N [--help] ...\nN is one of {names}", file=sys.stderr)
         return 0 if args and args[0] in ("-h", "--help") else 2
-    command: Callable[[Sequence[str]], int] = import_module(TABLES[args[0]]).main
-    return command(args)
+    return TABLES[args[0]](args)

@@ -85,5 +85,5 @@ def _check_slope(slope: float) -> None:
         raise ValueError(f"slope must be finite and at least 0, got {slope}")
 
 
-DEFAULT = (RelativeSigmoid(3.0), Sigmoid(0.3))
-"""What ``LGM()`` tries: together as strong as tuned slopes (docs/results/default-slope.md)."""
+DEFAULT = (RelativeSigmoid(5.0), Sigmoid(0.1))
+"""What ``LGM()`` tries: together stronger than tuned slopes (docs/results/default-slope.md)."""

@@ -120,7 +120,7 @@ class Cell:
         run = self.directory(setting)
         record = []
         if self.method.tuning is not None:
-            path = run.path.with_suffix(".tuning.json")
+            path = run.path.with_name(f"{run.path.name}.tuning.json")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(self.method.tuning.as_json()).encode())
             record = [f"--tuning={path}"]
