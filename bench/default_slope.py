@@ -19,11 +19,11 @@ from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.data import CIFAR10
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.paper.tuning import resisting
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import FGM, LGM, GradientMethod, RelativeSigmoid, Sigmoid, load_published
 
 BUDGETS = (1, 2, 4, 8)
-BATCH = 250
 FIXED = (0.0001, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 RELATIVE = (1.0, 2.0, 3.0, 5.0, 8.0)
 
@@ -36,28 +36,14 @@ def contestants() -> dict[str, GradientMethod]:
     return methods
 
 
-def resisting(
-    network: torch.nn.Module, method: GradientMethod, eps_255: float, images: Tensor, labels: Tensor
-) -> Tensor:
-    """Samples right before and after FGSM, convention doubled. Shape: (N,), bool."""
-    module = AttackModule(network, FGSM(PixelLinf(eps_255, convention="doubled")), method)
-    parts = []
-    for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-        ids = torch.arange(len(x))
-        adv = module.adversarial(x, y, victim=module.logits, sample_ids=ids)
-        right = (module.logits(z).argmax(1) == y for z in (x, adv))
-        parts.append(torch.stack(list(right)).all(0))
-    return torch.cat(parts)
-
-
 def table(card: Card, images: Tensor, labels: Tensor) -> list[str]:
     """One victim's lines: accuracy in percent for each budget, and the mean over the budgets."""
     network = load_published(instantiate(card.content["network"]), card.weights)
-    left = {
-        (name, eps): resisting(network, method, eps, images, labels)
-        for eps in BUDGETS
-        for name, method in contestants().items()
-    }
+    left = {}
+    for eps in BUDGETS:
+        attack = FGSM(PixelLinf(eps, convention="doubled"))
+        for name, method in contestants().items():
+            left[name, eps] = resisting(AttackModule(network, attack, method), images, labels)
 
     def percent(names: Sequence[str]) -> list[float]:
         together = (torch.stack([left[name, eps] for name in names]).all(0) for eps in BUDGETS)

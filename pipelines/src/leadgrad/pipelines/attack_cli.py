@@ -139,7 +139,7 @@ def _complete(run: RunDirectory, checked: Checked | None) -> bool:
 def _check_classes(module: AttackModule, data: ImageDataModule) -> None:
     """Asks the victim for one answer, before anything is written."""
     image = data.split(data.attack_split).images[:1].float() / 255
-    logits, classes = module.decide(image)[0].shape[1], len(data.class_names)
+    logits, classes = module.logits(image).shape[1], len(data.class_names)
     if logits != classes:
         raise ValueError(
             f"the network answers with {logits} logits, but {type(data).__name__} has {classes} "

@@ -103,7 +103,7 @@ class AttackModule(LightningModule):
 
         def victim(x: Tensor) -> Tensor:
             # The attack asks for the clean images first, which were just decided
-            return clean_logits if torch.equal(x, images) else self.decide(x)[0]
+            return clean_logits if torch.equal(x, images) else self.logits(x)
 
         adv = self.adversarial(images, batch["label"], victim=victim, sample_ids=batch["index"])
         adv_logits, adv_decisions = self.decide(adv)

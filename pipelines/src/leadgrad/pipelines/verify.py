@@ -186,7 +186,7 @@ def _decisions(run: RunDirectory, module: AttackModule) -> Examined:
         if bytes_exist:
             rounded = as_bytes(record.adv_inputs).to(record.adv_inputs.dtype) / 255
             right = record.adv_logits.argmax(1) == record.label
-            lost += int(((module.decide(rounded)[0].argmax(1) == record.label) & ~right).sum())
+            lost += int(((module.logits(rounded).argmax(1) == record.label) & ~right).sum())
         samples += len(record.index)
     value = f"{samples} samples"
     if bytes_exist:

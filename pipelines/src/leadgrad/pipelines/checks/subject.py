@@ -67,7 +67,7 @@ class Subject:
 
     def logits(self, x: Tensor) -> Tensor:
         """The exact victim's, (N, K), without a graph."""
-        return self.module.decide(x)[0]
+        return self.module.logits(x)
 
     def worth_attacking(self) -> Subject:
         """The samples that the attack's goal calls eligible: for most attacks, those right."""

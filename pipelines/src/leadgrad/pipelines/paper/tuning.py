@@ -134,22 +134,25 @@ class Grid:
         return [(None, round(float(step), 4)) for step in spaced]
 
 
-def right_after_attack(module: AttackModule, images: Tensor, labels: Tensor) -> int:
+def resisting(module: AttackModule, images: Tensor, labels: Tensor) -> Tensor:
     """Samples that the exact victim gets right before and after the module's attack.
 
     Args:
         module: Victim, attack and method.
         images: Shape: (N, 3, H, W), in [0, 1].
         labels: Shape: (N,).
+
+    Returns:
+        Shape: (N,), bool.
     """
-    right = 0
+    parts = []
     for start in range(0, len(images), BATCH):
         x, y = images[start : start + BATCH], labels[start : start + BATCH]
         ids = torch.arange(start, start + len(x))
-        before = module.decide(x)[0].argmax(1) == y
         adv = module.adversarial(x, y, victim=module.logits, sample_ids=ids)
-        right += int((before & (module.decide(adv)[0].argmax(1) == y)).sum())
-    return right
+        before, after = (module.logits(z).argmax(1) == y for z in (x, adv))
+        parts.append(before & after)
+    return torch.cat(parts)
 
 
 def run_sweep(
@@ -175,7 +178,8 @@ def run_sweep(
             continue
         method: GradientMethod = FGM() if slope is None else LGM(Sigmoid(slope))
         module = AttackModule(network, row.make(sweep.convention, step_size_255=step), method)
-        one = Try(slope, step, right_after_attack(module, images, labels), len(images))
+        right = int(resisting(module, images, labels).sum())
+        one = Try(slope, step, right, len(images))
         sweep.tries.append(one)
         yield one
 
