@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from leadgrad.data import Digits
 from leadgrad.pipelines.attack_cli import attack
 from leadgrad.pipelines.demo_report import DemoReport
 from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.train_cli import fit
 from leadgrad.victims import DynConv, ResNet, SkipNet, load_published
 
@@ -166,13 +166,7 @@ def main(args: Sequence[str]) -> int:
     report = DemoReport(directory, rows, accuracy)
     methods = {"static": ("FGM",), "SkipNet": ("FGM", "LGM"), "DynConv": ("FGM", "LGM")}
     console.rule("attacking")
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
+    with counting_progress(console) as progress:
         cells = sum(len(methods[victim.name]) for victim in VICTIMS) * len(rows)
         task = progress.add_task("attacks", total=cells)
         for row in rows:

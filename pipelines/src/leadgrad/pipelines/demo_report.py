@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.pictures import data_uri, figure_png
 from leadgrad.pipelines.report import pages
 from leadgrad.victims.atomic import write_atomically
 
@@ -139,9 +138,7 @@ class DemoReport:
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False, fontsize=8)
         figure.axes[0].set_ylabel("accuracy (%)")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return data_uri(figure_png(figure))
 
 
 def _text(entry: Entry | None) -> str:

@@ -18,6 +18,18 @@ SKIPPED, EXECUTED = (58, 62, 70), (157, 205, 190)
 SWITCHED_ON, SWITCHED_OFF = (230, 126, 34), (52, 120, 200)
 
 
+def data_uri(content: bytes) -> str:
+    """A PNG file's bytes as a data URI, so that a page needs no file beside it."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def figure_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
 def png(pixels: Pixels, *, scale: int = 1) -> str:
     """An image (H, W, 3) as a data URI, every pixel enlarged ``scale`` times without smoothing."""
     image = Image.fromarray(pixels)
@@ -26,7 +38,7 @@ def png(pixels: Pixels, *, scale: int = 1) -> str:
         image = image.resize(size, Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue())
 
 
 def image_pixels(image: Tensor) -> Pixels:
@@ -95,6 +107,4 @@ def execution_chart(before: Tensor, after: Tensor, name: str) -> str:
         axes.set(xlabel="gate", ylabel=f"{name} executed (%)", ylim=(0, 100))
         axes.set_xlim(0.3, len(before) + 0.7)
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return data_uri(figure_png(figure))

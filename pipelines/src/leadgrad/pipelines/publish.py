@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,27 @@ TRAINED_ON = ("train",)
 BATCH = 250
 
 
-def clean_counts(
-    network: nn.Module, data: ImageDataModule, split: str
-) -> tuple[int, list[Tensor], Tensor | None]:
+@dataclass(frozen=True)
+class Measured:
     """What the exact victim does on a split's clean images, in float32.
 
     Args:
-        network: Prepared for attack, as ``leadgrad attack`` prepares it.
-        data: Serves the split.
         split: Its name.
-
-    Returns:
-        Number of right answers; each gate's executed share in percent of every batch, shapes
-        (gates,); and the images' conditional MACs, shape (N,), or None where not known.
+        right: Number of right answers.
+        count: Number of images.
+        executed: Each gate's executed share in percent. Shape: (gates,); None without gates.
+        macs: The images' conditional MACs. Shape: (N,); None where not known.
     """
+
+    split: str
+    right: int
+    count: int
+    executed: Tensor | None
+    macs: Tensor | None
+
+
+def measure(network: nn.Module, data: ImageDataModule, split: str) -> Measured:
+    """Runs a network, prepared for attack as ``leadgrad attack`` prepares it, on a split."""
     samples = data.split(split)
     right, shares, macs = 0, [], []
     for start in range(0, len(samples), BATCH):
@@ -60,18 +68,23 @@ def clean_counts(
             spent = network.conditional_macs(record)
             if spent is not None:
                 macs.append(spent)
-    return right, shares, torch.cat(macs) if macs else None
+    return Measured(
+        split,
+        right,
+        len(samples),
+        torch.stack(shares).sum(0) / len(samples) if shares else None,
+        torch.cat(macs) if macs else None,
+    )
 
 
-def cost(network: nn.Module, data: ImageDataModule, split: str) -> dict[str, Any] | None:
+def cost(network: nn.Module, measured: Measured) -> dict[str, Any] | None:
     """What the victim computes on clean images; None for a network without gates."""
-    _, shares, macs = clean_counts(network, data, split)
-    if not shares:
+    percent, macs = measured.executed, measured.macs
+    if percent is None:
         return None
-    percent = torch.stack(shares).sum(0) / len(data.split(split))
     total = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
     return {
-        "split": split,
+        "split": measured.split,
         "gates": len(percent),
         "varying_gates": varying_gates(percent),
         "executed_percent_by_gate": [round(value, 2) for value in percent.tolist()],
@@ -127,16 +140,17 @@ def publish(run_dir: str, target: str, *, root: str | None, device: str) -> dict
     data: ImageDataModule = instantiate(
         fit["fingerprint"]["data"], **({} if root is None else {"root": root})
     )
-    accuracy, manifests = {}, {}
+    accuracy, manifests, costs = {}, {}, {}
     for split in data.split_names:
         data.attack_split = split
         manifests[split] = data.manifest()
-        right, count = clean_counts(victim, data, split)[0], len(data.split(split))
-        low, high = wilson(right, count)
+        measured = measure(victim, data, split)
+        costs[split] = cost(victim, measured)
+        low, high = wilson(measured.right, measured.count)
         accuracy[split] = {
-            "right": right,
-            "count": count,
-            "percent": round(100 * right / count, 3),
+            "right": measured.right,
+            "count": measured.count,
+            "percent": round(100 * measured.right / measured.count, 3),
             "wilson_95": [round(low, 3), round(high, 3)],
             "trained_on": split in TRAINED_ON,
         }
@@ -148,7 +162,7 @@ def publish(run_dir: str, target: str, *, root: str | None, device: str) -> dict
         "sha256": training["weights_sha256"],
         "bytes": goal.stat().st_size,
         "accuracy": accuracy,
-        "cost": cost(victim, data, "heldout" if "heldout" in accuracy else "test"),
+        "cost": costs["heldout" if "heldout" in costs else "test"],
         "data": manifests,
         "recipe": fit["fingerprint"],
         "command": fit["command"],

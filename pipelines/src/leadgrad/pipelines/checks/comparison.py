@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.victims.checkpoints import card_path
 
 
 class TuningError(ValueError):
@@ -93,7 +94,7 @@ def card_accuracy(weights: Path, split: str) -> tuple[int, int] | None:
         None where there is no such file, or it says nothing of this split.
     """
     try:
-        entry = json.loads(weights.with_suffix(".json").read_bytes())["accuracy"][split]
+        entry = json.loads(card_path(weights).read_bytes())["accuracy"][split]
         return int(entry["right"]), int(entry["count"])
     except (OSError, ValueError, LookupError, TypeError):
         return None

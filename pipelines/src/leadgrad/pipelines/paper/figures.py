@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leadgrad.pipelines.paper.tuning import Sweep
+from leadgrad.pipelines.pictures import figure_png
 
 COLOURS = ("#3478c8", "#c0392b", "#e67e22", "#16a085", "#8e44ad", "#8a8f98")
 
@@ -31,7 +31,7 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
     Args:
         curves: Victim to method to points.
     """
-    figure = Figure(figsize=(4.6 * len(curves), 6.0), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(curves), 5.6), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False, sharex=True)
     for column, (victim, methods) in enumerate(curves.items()):
         upper, lower = axes[0][column], axes[1][column]
@@ -45,11 +45,16 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
             lower.plot(budgets, changes, "o-", color=colour, label=method)
         upper.set(title=victim, ylabel="accuracy (%)")
         upper.set_ylim(bottom=0)
-        lower.set(xlabel="FGSM ε (units)", ylabel="architecture change (%)")
-        lower.set_ylim(bottom=0)
         _tidy(upper)
-        _tidy(lower)
-    return _png(figure)
+        if any(point.change for points in methods.values() for point in points):
+            lower.set(xlabel="FGSM ε (units)", ylabel="architecture change (%)")
+            lower.set_ylim(bottom=0)
+            _tidy(lower)
+        else:  # a static network
+            lower.set_visible(False)
+            upper.set_xlabel("FGSM ε (units)")
+            upper.tick_params(labelbottom=True)
+    return figure_png(figure)
 
 
 def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
@@ -68,7 +73,7 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
                 _draw_sweep(axes, sweep, colour)
         axes.set(title=victim, xlabel="slope λ", ylabel="accuracy (%)", xscale="log")
         _tidy(axes)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _draw_sweep(axes: Axes, sweep: Sweep, colour: str) -> None:
@@ -87,9 +92,3 @@ def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from leadgrad.pipelines.paper.layout import PAPER_CLEAN, PAPER_GAPS, Row, paper_accuracy
 from leadgrad.pipelines.paper.statistics import Paired
+from leadgrad.pipelines.pictures import data_uri
 from leadgrad.pipelines.report import pages
+
+TEXT_COLUMNS = frozenset({"attack", "victim", "method", "weights", "cost"})
+_CODE = re.compile(r"`([^`]*)`")
 
 
 @dataclass(frozen=True)
@@ -192,13 +198,12 @@ class Sheet:
 
     def html(self) -> str:
         """A page with the plots."""
-        figures = [
-            (caption, "data:image/png;base64," + base64.b64encode(data).decode())
-            for caption, data in self.figures
-        ]
+        marked = [_CODE.sub(r"<code>\1</code>", str(escape(fact))) for fact in self.facts]
+        figures = [(caption, data_uri(data)) for caption, data in self.figures]
         return pages.get_template("table.html.j2").render(
             title=self.title,
-            facts=self.facts,
+            facts=[Markup(fact) for fact in marked],
+            text_columns=TEXT_COLUMNS,
             clean_header=self.CLEAN_HEADER,
             clean=self.clean_lines(),
             header=self.header(),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from leadgrad.pipelines.checks import TuningRecord
@@ -31,7 +30,7 @@ from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.render import Entry, Sheet
 from leadgrad.pipelines.paper.statistics import mcnemar
 from leadgrad.pipelines.paper.tuning import Tuning, words
-from leadgrad.pipelines.results import wilson
+from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims.atomic import write_atomically
 
@@ -113,13 +112,7 @@ def _static_name(card: Card) -> str:
 
 def run_cells(cells: Sequence[Cell], setting: Setting, console: Console) -> None:
     """Runs what has not finished yet, with a progress bar."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
+    with counting_progress(console) as progress:
         bar = progress.add_task("cells", total=len(cells))
         for cell in cells:
             progress.update(bar, description=cell.key())
@@ -171,7 +164,6 @@ def _clean(
         own = next((entry for entry in entries if entry.victim == victim), None)
         if own is None:
             continue
-        counts = own.results["counts"]
         cost = card.content.get("cost")
         words_ = ""
         if cost is not None:
@@ -180,8 +172,8 @@ def _clean(
                 f"{cost['computation_percent']:.1f} %, conditional cost "
                 f"{cost['conditional_cost']:.2f}"
             )
-        interval = wilson(counts["clean"], counts["samples"])
-        lines.append((victim, card.name, own.results["clean_accuracy"], interval, words_))
+        low, high = own.results["intervals"]["clean_accuracy"]
+        lines.append((victim, card.name, own.results["clean_accuracy"], (low, high), words_))
     return lines
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from leadgrad.pipelines.instantiate import instantiate
@@ -14,6 +13,7 @@ from leadgrad.pipelines.paper.figures import sweep_figure
 from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.tuning import Grid, Sweep, Tuning, run_sweep
+from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import load_published
 from leadgrad.victims.atomic import write_atomically
@@ -50,13 +50,7 @@ def tune(task: Task, grid: Grid, directory: Path, console: Console) -> Tuning:
         for row in task.rows
         for method in ("FGM", "LGM")
     ]
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
+    with counting_progress(console) as progress:
         total = sum(len(grid.points(row, method)) for _, row, method in jobs)
         bar = progress.add_task("tries", total=total)
         for card, row, method in jobs:
