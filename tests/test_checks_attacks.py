@@ -229,6 +229,17 @@ def test_c17_worse_than_noise():
     assert after.beats_noise(Trace.of(linear(means, FGSM(PixelLinf(60))))).verdict == "PASS"
 
 
+@pytest.mark.parametrize(("masked", "verdict"), [(1.0, "PASS"), (-1.0, "WARN")])
+def test_c19_a_twin_whose_gradient_is_not_masked(masked, verdict):
+    attack = IFGSM(EPS_8, steps=10)
+    checked = replace(linear(NEAR, attack, masked), twin=Linear())
+    check = after.transfer(Trace.of(checked))
+    assert check.verdict == verdict
+    # Half of the images are within reach of the twin's examples, which move the mean the right way
+    assert check.value.startswith("50.0 % won by transfer")
+    assert verdicts(checked, "full")["C19"] == verdict
+
+
 def test_c20_too_few_steps():
     check = after.converged(trace(IFGSM(EPS_8, steps=4)))
     assert check.verdict == "WARN"

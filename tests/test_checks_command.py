@@ -9,6 +9,7 @@ from own_victims import OwnGated
 from run_config import LGM, arguments, attack_config, class_path, node, threat
 
 from leadgrad.pipelines.checks import Check, Checked, Verdict, stored
+from leadgrad.pipelines.checks.comparison import Reported, against_card
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.rundir import RunDirectory
 
@@ -195,6 +196,43 @@ def test_a_weights_file_whose_card_says_otherwise(tmp_path):
         again = run(tmp_path / str(promised), settings, status=status)
         (check,) = [check for check in again["checks"] if check["id"] == "C5"]
         assert check["verdict"] == ("FAIL" if status else "PASS")
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(-0.9, "PASS"), (1.1, "WARN")])
+def test_c5_knows_the_published_figure(tmp_path, off, verdict):
+    weights = tmp_path / "net.safetensors"
+    counted = {"right": 46, "count": 50}
+    card = {"accuracy": {"test": counted}, "published_accuracy": 92 + off}
+    weights.with_suffix(".json").write_text(json.dumps(card))
+    manifest = {"count": 50, "split": "test"}
+    check = against_card(Reported(46, manifest, weights))
+    assert (check.verdict, f"{-off:+.2f} points" in check.value) == (verdict, True)
+    assert against_card(Reported(45, manifest, weights)).verdict == "FAIL"
+
+
+def test_c19_is_made_of_the_twin_that_is_given(tmp_path, computations):
+    settings = config()
+    run(tmp_path / "run", settings, "--checks=full", ALLOWED)
+    first = RunDirectory(tmp_path / "run")
+    weights = tmp_path / "twin.safetensors"
+    weights.write_bytes(first.weights.read_bytes())
+    card = {
+        "network": settings["model"]["network"],
+        "sha256": first.run()["fingerprint"]["weights_sha256"],
+        "accuracy": {},
+    }
+    weights.with_suffix(".json").write_text(json.dumps(card))
+    for _ in range(2):
+        twin = f"--twin={weights}"
+        results = run(tmp_path / "run", settings, "--checks=full", twin, ALLOWED)
+        (check,) = [check for check in results["checks"] if check["id"] == "C19"]
+        assert check["verdict"] in ("PASS", "WARN")
+    assert computations == ["full", "full"]
+    card["sha256"] = "0" * 64
+    weights.with_suffix(".json").write_text(json.dumps(card))
+    args = arguments("attack", settings, tmp_path / "other", f"--twin={weights}", "--checks=full")
+    assert main([arg for arg in args if arg != "--checks=off"]) == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_options_that_are_none(tmp_path, capsys):

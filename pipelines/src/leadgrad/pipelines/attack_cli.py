@@ -35,6 +35,7 @@ from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.stopping import stoppable
+from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import save_weights
 
 TRAINER_DEFAULTS = {
@@ -87,6 +88,12 @@ class AttackCLI(CLI):
             default=None,
             help="JSON file that tells how slope and step size were chosen, for C21",
         )
+        parser.add_argument(
+            "--twin",
+            type=str | None,
+            default=None,
+            help="Published weights of the victim's static twin, for C19 (--checks full)",
+        )
 
     def run_config(self) -> dict[str, Any]:
         """What run.json keeps of the configuration: all but the trainer and the config files."""
@@ -105,6 +112,7 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
         ValueError: If the network and the data have different numbers of classes, or a value is
             not finite.
         TuningError: If ``--tuning`` is no tuning record.
+        CardError: If the weights of ``--twin`` have no card.
     """
     return _attack(AttackCLI(args), args)
 
@@ -112,6 +120,9 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
 def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
     run = RunDirectory(cli.config.run_dir)
     tuning = None if cli.config.tuning is None else TuningRecord.read(cli.config.tuning)
+    twin = None if cli.config.twin is None else Card.read(cli.config.twin)
+    if twin is not None:
+        twin.load()  # damaged weights are refused now, not after the attack
     config = cli.run_config()
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
     seed_everything(config["seed_everything"], verbose=False)
@@ -124,9 +135,9 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
             _predict(trainer, module, data, run)
     if not trainer.is_global_zero:
         return {}
-    checked = stored(run, cli.config.checks, tuning)
+    checked = stored(run, cli.config.checks, tuning, twin)
     if len(finished) < count or not _complete(run, checked):
-        _summarise(run, config, cli, count, checked=checked, tuning=tuning)
+        _summarise(run, config, cli, count, checked=checked, tuning=tuning, twin=twin)
     return run.results()
 
 
@@ -200,6 +211,7 @@ def _summarise(
     *,
     checked: Checked | None,
     tuning: TuningRecord | None,
+    twin: Card | None,
 ) -> None:
     done = len(run.finished())
     if done < count:
@@ -217,6 +229,7 @@ def _summarise(
             right=results["counts"]["clean"],
             weights=config["model"]["weights"],
             tuning=tuning,
+            twin=twin,
             device=cli.trainer.strategy.root_device,
         )
         checked.write(run)

@@ -110,7 +110,9 @@ def training_seconds(tensorboard: Path) -> float:
     return round(seconds, 1)
 
 
-def publish(run_dir: str, target: str, *, root: str | None, device: str) -> dict[str, Any]:
+def publish(
+    run_dir: str, target: str, *, root: str | None, device: str, published: float | None = None
+) -> dict[str, Any]:
     """Copies a finished fit's weights to ``target`` and writes the card beside them.
 
     Args:
@@ -118,6 +120,7 @@ def publish(run_dir: str, target: str, *, root: str | None, device: str) -> dict
         target: Path of the new ``.safetensors`` file.
         root: Of the data set, where it has one.
         device: What the fit ran on, in words.
+        published: Accuracy that others published for this kind of victim, in percent, for C5.
 
     Returns:
         The card.
@@ -162,6 +165,7 @@ def publish(run_dir: str, target: str, *, root: str | None, device: str) -> dict
         "sha256": training["weights_sha256"],
         "bytes": goal.stat().st_size,
         "accuracy": accuracy,
+        "published_accuracy": published,
         "cost": costs["heldout" if "heldout" in costs else "test"],
         "data": manifests,
         "recipe": fit["fingerprint"],
@@ -184,8 +188,17 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("target", type=str, help="The weights file to write, zoo/NAME.safetensors")
     parser.add_argument("--root", type=str | None, default=None, help="Of the data set")
     parser.add_argument("--device", type=str, required=True, help="What the fit ran on, in words")
+    parser.add_argument(
+        "--published", type=float | None, default=None, help="Accuracy in the literature, percent"
+    )
     options = parser.parse_args(list(args))
-    card = publish(options.run_dir, options.target, root=options.root, device=options.device)
+    card = publish(
+        options.run_dir,
+        options.target,
+        root=options.root,
+        device=options.device,
+        published=options.published,
+    )
     console = Console()
     for split, counted in card["accuracy"].items():
         console.print(

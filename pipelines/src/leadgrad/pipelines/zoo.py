@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.victims import load_published, prepare_for_attack
 from leadgrad.victims.checkpoints import card_path
 
 
@@ -52,6 +56,16 @@ class Card:
     def name(self) -> str:
         """Of the files, without suffix."""
         return self.weights.stem
+
+    def load(self) -> nn.Module:
+        """The victim with its weights, in evaluation mode and prepared for attack.
+
+        Raises:
+            CheckpointError: If the weights are not those of the card, or of another network.
+        """
+        network: nn.Module = instantiate(self.content["network"])
+        load_published(network, self.weights, sha256=self.content["sha256"])
+        return prepare_for_attack(network.eval())
 
     def options(self) -> list[str]:
         """Command-line options that configure this victim for ``leadgrad attack``."""

@@ -144,9 +144,23 @@ def beats_search(trace: Trace | None) -> Check:
 
 
 def transfer(trace: Trace | None) -> Check:
-    """C19: examples made on the static twin win no more; there is no way to give a twin yet."""
-    ask = question("C19", "no transfer from the static twin wins more", "≤ this attack", "", trace)
-    return ask.skipped("no static twin configured")
+    """C19: the same attack made on the static twin wins no more when it is moved over."""
+    ask = question(
+        "C19",
+        "no transfer from the static twin wins more",
+        "no more than this attack",
+        "the victim's own gradients are worse than a stranger's: masked, or a poor surrogate",
+        trace,
+    )
+    if trace is None:
+        return ask.skipped(NOTHING)
+    subject = trace.subject
+    if subject.twin is None:
+        return ask.skipped("no static twin given (--twin)")
+    moved = subject.reached(subject.attacked(subject.module.attack, subject.twin))
+    shares = [100 * float(won.double().mean()) for won in (moved, trace.won)]
+    value = f"{shares[0]:.1f} % won by transfer, {shares[1]:.1f} % by the attack"
+    return ask.warns_if(_excess(moved, trace.won) > 0, value)
 
 
 def converged(trace: Trace | None) -> Check:

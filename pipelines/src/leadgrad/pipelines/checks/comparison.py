@@ -11,6 +11,8 @@ from typing import Any, Self
 from leadgrad.pipelines.checks.verdicts import Check, Question
 from leadgrad.victims.checkpoints import card_path
 
+POINTS = 1.0  # by which a victim may differ from the published one
+
 
 class TuningError(ValueError):
     """A file that is no tuning record."""
@@ -82,6 +84,14 @@ def fair_comparison(tuning: TuningRecord | None, manifest: Mapping[str, Any]) ->
     return ask.passed(value)
 
 
+def published_accuracy(weights: Path) -> float | None:
+    """The figure that was published for this kind of victim, in percent, if the card has one."""
+    try:
+        return float(json.loads(card_path(weights).read_bytes())["published_accuracy"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def card_accuracy(weights: Path, split: str) -> tuple[int, int] | None:
     """Right answers and samples that the card beside a weights file promises on a split.
 
@@ -118,12 +128,12 @@ class Reported:
 
 
 def against_card(reported: Reported) -> Check:
-    """C5: as many right answers as the weights' card promises."""
+    """C5: as many right answers as the weights' card promises, and as good as was published."""
     count, split = int(reported.manifest["count"]), str(reported.manifest["split"])
     ask = Question(
         "C5",
         "clean accuracy as on the weights' card",
-        "the same count of right answers",
+        f"the same count of right answers (FAIL); ≤ {POINTS:g} point off the published (WARN)",
         "wrong weights, normalisation or data: compare digests with the card's",
         count,
     )
@@ -135,6 +145,9 @@ def against_card(reported: Reported) -> Check:
     right, samples = card
     if samples != count:
         return ask.skipped(f"{count} samples attacked, the card counts {samples}")
-    return ask.fails_if(
-        right != reported.right, f"{reported.right} right, {right} on the card, of {count}"
-    )
+    value = f"{reported.right} right, {right} on the card, of {count}"
+    published = published_accuracy(reported.weights)
+    if right != reported.right or published is None:
+        return ask.fails_if(right != reported.right, value)
+    distance = 100 * right / count - published
+    return ask.warns_if(abs(distance) > POINTS, f"{value}; {distance:+.2f} points to the published")

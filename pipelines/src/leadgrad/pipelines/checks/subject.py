@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -30,15 +30,24 @@ class Subject:
         images: Shape: (N, 3, H, W), as the attack got them.
         labels: Shape: (N,), int64.
         index: Position of each sample in the attacked split, on the CPU. Shape: (N,), int64.
+        twin: The victim's static twin, for C19; prepared for attack, on the same device.
     """
 
     module: AttackModule
     images: Tensor
     labels: Tensor
     index: Tensor
+    twin: nn.Module | None = None
 
     @classmethod
-    def of_run(cls, run: RunDirectory, module: AttackModule, samples: int = SAMPLES) -> Self:
+    def of_run(
+        cls,
+        run: RunDirectory,
+        module: AttackModule,
+        twin: nn.Module | None = None,
+        *,
+        samples: int = SAMPLES,
+    ) -> Self:
         """The first samples of a finished run, from its files, on the module's device."""
         parts, found = [], 0
         for record in run.records():
@@ -50,7 +59,7 @@ class Subject:
             torch.cat(tensors)[:samples] for tensors in zip(*parts, strict=True)
         )
         device = next((tensor.device for tensor in module.parameters()), images.device)
-        return cls(module, images.to(device), labels.to(device), index)
+        return cls(module, images.to(device), labels.to(device), index, twin)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,7 +72,7 @@ class Subject:
     def rows(self, chosen: Tensor | slice) -> Subject:
         """The same attack on some of the samples; ``chosen`` is a mask (N,), or a slice."""
         index = self.index[chosen if isinstance(chosen, slice) else chosen.cpu()]
-        return Subject(self.module, self.images[chosen], self.labels[chosen], index)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], index=index)
 
     def logits(self, x: Tensor) -> Tensor:
         """The exact victim's, (N, K), without a graph."""

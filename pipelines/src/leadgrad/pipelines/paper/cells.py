@@ -96,13 +96,23 @@ class Setting:
 
 @dataclass(frozen=True)
 class Cell:
-    """A victim under a row's attack and a method."""
+    """A victim under a row's attack and a method.
+
+    Args:
+        victim: Column.
+        card: Its weights.
+        row: Of the table.
+        method: Gradient method.
+        mask_seed: Of the valid pixels.
+        twin: The static twin, for check C19; None where the table has none.
+    """
 
     victim: str
     card: Card
     row: Row
     method: Method
     mask_seed: int = 1
+    twin: Card | None = None
 
     def key(self) -> str:
         """For ``--cells`` and for the cell's directory."""
@@ -135,6 +145,7 @@ class Cell:
             "--trainer.enable_progress_bar=false",
             f"--checks={setting.checks}",
             *record,
+            *([] if self.twin is None else [f"--twin={self.twin.weights}"]),
             f"--run_dir={run.path}",
         ]
         if setting.processes == 1:

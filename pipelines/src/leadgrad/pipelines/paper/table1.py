@@ -82,6 +82,15 @@ class Plan:
         split, sha256 = str(self.tuning.data["split"]), str(self.tuning.data["sha256"])
         return best, words(sweep, self.tuning.data), TuningRecord(split, sha256, tries)
 
+    def twin(self, card: Card) -> Card | None:
+        """The static network of the same depth and shortcuts as an adaptive victim (D13)."""
+        depth = card.content["network"]["init_args"]["depth"]
+        for static in self.static:
+            arguments = static.content["network"]["init_args"]
+            if (arguments["depth"], arguments.get("shortcut", "A")) == (depth, "B"):
+                return static
+        return None
+
     def cells(self) -> list[Cell]:
         """Every cell, in the table's order."""
         cells = []
@@ -93,10 +102,11 @@ class Plan:
                     methods.append(sloped("LGM hard", *slope, forward="hard"))
                 if "constant" in self.ablations:
                     methods.append(CONSTANT)
-                cells += [Cell(victim, card, row, method) for method in methods]
+                twin = self.twin(card)
+                cells += [Cell(victim, card, row, method, twin=twin) for method in methods]
                 if "masks" in self.ablations and row.valid_ratio < 1:
                     cells += [
-                        Cell(victim, card, row, method, seed)
+                        Cell(victim, card, row, method, seed, twin)
                         for seed in MASK_SEEDS[1:]
                         for method in methods[:2]
                     ]
