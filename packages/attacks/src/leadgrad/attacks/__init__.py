@@ -14,8 +14,11 @@ from leadgrad.attacks.iterative import (
     SignGradientAttack,
 )
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
+from leadgrad.attacks.point_gradient import PointIFGSM
+from leadgrad.attacks.points import PointLinf, PointNoise
 from leadgrad.attacks.random_noise import RandomNoise
 from leadgrad.attacks.seeding import sample_generator, uniform_like
+from leadgrad.attacks.segmentation import IGNORE, mean_iou, point_cross_entropy
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import BudgetError, PixelLinf, Region, ThreatModel
 
@@ -23,6 +26,7 @@ __all__ = [
     "APGD",
     "FGSM",
     "IFGSM",
+    "IGNORE",
     "MIFGSM",
     "NIFGSM",
     "PGD",
@@ -32,6 +36,9 @@ __all__ = [
     "Goal",
     "Model",
     "PixelLinf",
+    "PointIFGSM",
+    "PointLinf",
+    "PointNoise",
     "RandomNoise",
     "RandomRestarts",
     "Region",
@@ -44,6 +51,8 @@ __all__ = [
     "dlr",
     "input_gradient",
     "margin",
+    "mean_iou",
+    "point_cross_entropy",
     "sample_generator",
     "strongest",
     "targeted_dlr",

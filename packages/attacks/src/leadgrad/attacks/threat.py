@@ -111,8 +111,8 @@ class PixelLinf(ThreatModel):
         radius = self.eps_255 * self.unit
         least, greatest = self.box
         wide = origin.double()
-        high = _rounded((wide + radius).clamp(max=greatest), origin, toward=-torch.inf)
-        low = _rounded((wide - radius).clamp(min=least), origin, toward=torch.inf)
+        high = rounded((wide + radius).clamp(max=greatest), origin, toward=-torch.inf)
+        low = rounded((wide - radius).clamp(min=least), origin, toward=torch.inf)
         return Region(origin, low, high, self.mask(origin))
 
     def check(self, x: Tensor, origin: Tensor) -> None:
@@ -150,7 +150,7 @@ class PixelLinf(ThreatModel):
             )
 
 
-def _rounded(wide: Tensor, origin: Tensor, *, toward: float) -> Tensor:
+def rounded(wide: Tensor, origin: Tensor, *, toward: float) -> Tensor:
     """Float64 bounds in the dtype of ``origin``, rounded in the direction ``toward``."""
     narrow = wide.to(origin.dtype)
     passed = narrow.double() > wide if toward < 0 else narrow.double() < wide
