@@ -7,23 +7,16 @@ gets into the checkpoint's state dict, and no object that ``torch.load(weights_o
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from leadgrad.victims.recipe import Recipe, SGDSteps
+from leadgrad.victims.training import Batch, VictimTraining
 
-Batch = Mapping[str, Tensor]
 
-
-class Classifier(LightningModule):
+class Classifier(VictimTraining):
     """Trains a network of images to logits.
 
     Logs ``train/loss`` and the loss's terms per step, ``val_loss`` and ``val_accuracy`` (percent)
@@ -38,6 +31,8 @@ class Classifier(LightningModule):
             in.
     """
 
+    monitor = "val_accuracy"
+
     def __init__(
         self,
         network: nn.Module,
@@ -46,15 +41,12 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         channels_last: bool = False,
     ) -> None:
-        super().__init__()
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
         # Convs answer in their weights' layout, so the images need not be converted.
         layout = torch.channels_last if channels_last else torch.preserve_format
-        self.network = network.to(memory_format=layout)
-        self.recipe = recipe
+        super().__init__(network.to(memory_format=layout), recipe)
         self.label_smoothing = label_smoothing
-        self.noise_seed = 0
         self.val_loss = MeanMetric()
         self.val_accuracy = MeanMetric()
 
@@ -72,15 +64,6 @@ class Classifier(LightningModule):
         """Mean cross-entropy of the batch, with the label smoothing of training."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step's loss, logged. What it draws depends on seed, epoch, batch and device alone."""
-        step = (self.noise_seed, self.current_epoch, batch_idx, self.global_rank)
-        with _seeded(step, self.device):
-            loss, terms = self.training_loss(batch)
-        self.log("train/loss", loss.detach(), prog_bar=True)
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
-        return loss
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts right answers."""
         logits, labels = self(batch["image"]), batch["label"]
@@ -88,24 +71,3 @@ class Classifier(LightningModule):
         self.val_accuracy.update(100.0 * (logits.argmax(1) == labels))
         self.log("val_loss", self.val_loss, on_step=False, on_epoch=True)
         self.log("val_accuracy", self.val_accuracy, on_step=False, on_epoch=True, prog_bar=True)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The recipe, over the run's number of steps and the parameters that are not frozen."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer, scheduler = self.recipe.build(trained, self.trainer.estimated_stepping_batches)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
-
-
-@contextmanager
-def _seeded(step: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Random numbers of ``step`` alone, so that a resumed run draws what an unbroken one would.
-
-    The global generators are left as they were.
-    """
-    digest = hashlib.blake2b(repr(step).encode(), digest_size=8).digest()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(digest, "little"))
-        yield

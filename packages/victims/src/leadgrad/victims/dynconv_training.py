@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from leadgrad.victims.classifier import Batch, Classifier
+from leadgrad.victims.classifier import Classifier
 from leadgrad.victims.dynconv import DynConv, DynConvBlock, MaskUnit, dilate
 from leadgrad.victims.gates import (
     LGM,
@@ -23,6 +23,7 @@ from leadgrad.victims.gates import (
 )
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.surrogates import Sigmoid
+from leadgrad.victims.training import Batch
 
 NOISY_SHARE = 0.8  # epochs up to this share of the run draw Gumbel noise
 BAND_SHARE = 0.33  # over this share of the run each block's band around the budget widens to [0, 1]

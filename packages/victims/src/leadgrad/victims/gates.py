@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from leadgrad.victims.reach import Reach
 from leadgrad.victims.surrogates import DEFAULT, Surrogate
 
 
@@ -104,7 +105,22 @@ class Decision:
 Observer = Callable[[Decision], None]
 
 
-class Gate(nn.Module):
+class Deciding(nn.Module):
+    """A module that decides, under the gradient method set for its network.
+
+    Attributes:
+        method: Present method.
+        reach: How far an attacker moves the network's input; None where nobody does. Only voxel
+            networks look at it, whose decisions are on places that an input may enter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method: GradientMethod = FGM()
+        self.reach: Reach | None = None
+
+
+class Gate(Deciding):
     """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
 
     Args:
@@ -114,7 +130,6 @@ class Gate(nn.Module):
     def __init__(self, *, inclusive: bool = False) -> None:
         super().__init__()
         self.inclusive = inclusive
-        self.method: GradientMethod = FGM()
         self.observers: tuple[Observer, ...] = ()
 
     def forward(self, margin: Tensor) -> Tensor:
@@ -146,16 +161,22 @@ def gates(network: nn.Module) -> list[Gate]:
 
 
 @contextmanager
-def gradient_method(network: nn.Module, method: GradientMethod) -> Iterator[None]:
-    """Lets every gate of ``network`` use ``method``; the previous methods return on leaving."""
-    previous = [(gate, gate.method) for gate in gates(network)]
+def gradient_method(
+    network: nn.Module, method: GradientMethod, reach: Reach | None = None
+) -> Iterator[None]:
+    """Lets every deciding module of ``network`` use ``method``, and ``reach`` if it needs one.
+
+    The previous methods and reaches return on leaving.
+    """
+    deciding = [module for module in network.modules() if isinstance(module, Deciding)]
+    previous = [(module, module.method, module.reach) for module in deciding]
     try:
-        for gate, _ in previous:
-            gate.method = method
+        for module in deciding:
+            module.method, module.reach = method, reach
         yield
     finally:
-        for gate, old in previous:
-            gate.method = old
+        for module, old, old_reach in previous:
+            module.method, module.reach = old, old_reach
 
 
 @contextmanager

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leadgrad.victims.classifier import Batch
 from leadgrad.victims.gates import GradientMethod, gradient_method, record_decisions
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_percent
+from leadgrad.victims.training import Batch
 
 PUBLISHED = SGDSteps(lr=1e-4)
 """Batch 128, 10,000 steps; the published rate's drops lie beyond the end of the run."""

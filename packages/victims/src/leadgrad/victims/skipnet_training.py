@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from leadgrad.victims.classifier import Batch, Classifier
+from leadgrad.victims.classifier import Classifier
 from leadgrad.victims.gates import (
     LGM,
     GradientMethod,
@@ -20,6 +20,7 @@ from leadgrad.victims.layers import gumbel_like
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.surrogates import Sigmoid
+from leadgrad.victims.training import Batch
 
 STRAIGHT_THROUGH = LGM(Sigmoid(1.0), forward="hard")
 """Value of the hard decision, gradient of the gate's own probability sigmoid(q)."""
