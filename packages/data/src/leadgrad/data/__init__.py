@@ -1,16 +1,26 @@
-"""Image sets as LightningDataModules whose batches say which samples they hold."""
+"""Image sets and point clouds as LightningDataModules whose batches say which samples they hold."""
 
 from leadgrad.data.base import ImageDataModule, check_batch
 from leadgrad.data.cifar10 import CIFAR10
 from leadgrad.data.digits import Digits
 from leadgrad.data.fake import FakeCIFAR10
+from leadgrad.data.rooms import SyntheticRooms
+from leadgrad.data.s3dis import S3DIS
+from leadgrad.data.scannet import ScanNet
+from leadgrad.data.scene_batch import check_scene_batch
+from leadgrad.data.scenes import SceneDataModule
 from leadgrad.data.striping import StripedBatchSampler
 
 __all__ = [
     "CIFAR10",
+    "S3DIS",
     "Digits",
     "FakeCIFAR10",
     "ImageDataModule",
+    "ScanNet",
+    "SceneDataModule",
     "StripedBatchSampler",
+    "SyntheticRooms",
     "check_batch",
+    "check_scene_batch",
 ]

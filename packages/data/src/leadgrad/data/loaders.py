@@ -1,6 +1,6 @@
 """What stands between uint8 images in memory and a batch: the reader and the training order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -108,8 +108,9 @@ class EpochSampler(DistributedSampler[Batch]):
         world: Number of processes.
     """
 
-    def __init__(self, dataset: BatchReader, *, seed: int, rank: int, world: int) -> None:
-        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=True, seed=seed)
+    def __init__(self, dataset: Sized, *, seed: int, rank: int, world: int) -> None:
+        # Of the data set the sampler needs the length alone
+        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
         self.size = len(dataset)
 
     def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # torch's says Iterator of T_co

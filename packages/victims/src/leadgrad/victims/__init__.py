@@ -16,15 +16,21 @@ from leadgrad.victims.gates import (
     record_decisions,
     record_occupancies,
 )
+from leadgrad.victims.minkunet import MinkUNet
 from leadgrad.victims.network import GatedNetwork
 from leadgrad.victims.prepare import prepare_for_attack
+from leadgrad.victims.reach import Reach
+from leadgrad.victims.relations import RBF, BilinearInterpolation
 from leadgrad.victims.resnet import ResNet
 from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
+from leadgrad.victims.voxel_methods import VoxelFGM, VoxelLGM
 
 __all__ = [
     "FGM",
     "LGM",
+    "RBF",
+    "BilinearInterpolation",
     "CheckpointError",
     "Constant",
     "Decision",
@@ -32,11 +38,15 @@ __all__ = [
     "Gate",
     "GatedNetwork",
     "GradientMethod",
+    "MinkUNet",
+    "Reach",
     "RelativeSigmoid",
     "ResNet",
     "Sigmoid",
     "SkipNet",
     "Surrogate",
+    "VoxelFGM",
+    "VoxelLGM",
     "gradient_method",
     "load_published",
     "prepare_for_attack",

@@ -1,0 +1,195 @@
+"""What stands between scenes and a batch: the scene, where it comes from, the reader, the dealing.
+
+P points of a batch, B scenes of a batch, N scenes of a split.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from leadgrad.data.loaders import Batch
+from leadgrad.data.scene_augment import Points, SceneAugmentation
+from leadgrad.data.striping import StripedBatchSampler
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One labelled point cloud, in the order of its file.
+
+    Attributes:
+        coords: Metres. Shape: (P, 3), float32.
+        color: RGB. Shape: (P, 3), uint8.
+        label: Class number, or 255. Shape: (P,), uint8.
+    """
+
+    coords: NDArray[np.float32]
+    color: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.coords)
+
+
+class SceneSource(ABC):
+    """The scenes of one split, in an order that never changes; read one at a time.
+
+    Args:
+        names: Name of each scene.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return len(self.names)
+
+    @abstractmethod
+    def size(self, index: int) -> int:
+        """Return the number of points of a scene, without reading them if that can be."""
+
+    @abstractmethod
+    def read(self, index: int) -> Scene:
+        """Return a scene.
+
+        Args:
+            index: Its position, 0..N-1.
+        """
+
+
+class SceneReader(Dataset[Batch]):
+    """Reads the scenes of a batch and puts their points one behind the other.
+
+    A scene is asked for by the key ``epoch * N + index``. The epoch travels inside the key, so
+    the reader has no state that a worker process could hold an old copy of.
+
+    Args:
+        source: The scenes.
+        count: Serve only the first `count` scenes. None serves all.
+        augmentation: Applied to each scene, seeded by its key. None serves scenes as they are.
+        max_points: Once a batch's scenes together exceed this, those that follow are left out,
+            and so is the one that exceeds it unless it is the first. None sets no bound.
+    """
+
+    def __init__(
+        self,
+        source: SceneSource,
+        *,
+        count: int | None = None,
+        augmentation: SceneAugmentation | None = None,
+        max_points: int | None = None,
+    ) -> None:
+        self.source = source
+        self.count = len(source) if count is None else min(count, len(source))
+        self.augmentation = augmentation
+        self.max_points = max_points
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return self.count
+
+    def __getitem__(self, key: int) -> Batch:
+        """Return the batch of one scene."""
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[int]) -> Batch:
+        """Return the batch of these scenes; the data loader calls it once per batch."""
+        collected: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+        indices: list[int] = []
+        points = 0
+        for key in keys:
+            index = key % self.count
+            scene = self.source.read(index)
+            # A division, not a product with 1/255: only then is k/255 the nearest float.
+            color = scene.color.astype(np.float32) / np.float32(255)
+            parts: Points = (scene.coords, color, scene.label.astype(np.int64))
+            if self.augmentation is not None:
+                parts = self.augmentation(*parts, key=key)
+            points += len(parts[0])
+            if indices and self.max_points is not None and points > self.max_points:
+                break
+            for column, part in zip(collected, parts, strict=True):
+                column.append(torch.from_numpy(np.require(part, requirements=["C", "W"])))
+            indices.append(index)
+        coords, colors, labels = (torch.cat(column) for column in collected)
+        sizes = torch.tensor([len(part) for part in collected[0]])
+        return {
+            "coords": coords,
+            "color": colors,
+            "label": labels,
+            "scene": torch.repeat_interleave(torch.arange(len(sizes)), sizes),
+            "index": torch.tensor(indices),
+        }
+
+
+class SizedBatchSampler(StripedBatchSampler):
+    """The batches of one device, dealt out so that the devices have about equally many points.
+
+    Batch k holds the scenes k * batch_size, k * batch_size + 1, ... whatever the number of
+    devices, and each device serves its batches in ascending order. A device with far more points
+    than the others would keep them waiting, beyond the time-out of a collective at worst.
+
+    Args:
+        sampler: The scenes in order; see `StripedBatchSampler`.
+        batch_size: Scenes per batch.
+        drop_last: Must be False.
+        rank: Number of this process, 0..world-1.
+        world: Number of processes.
+        done: Numbers of the finished batches, which are left out (resume).
+        sizes: Number of points of each scene. Shape: (N,).
+
+    Raises:
+        TypeError: `sampler` does not serve the scenes in order.
+        ValueError: An argument is out of its range, or a finished batch does not exist.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler[int],
+        batch_size: int,
+        drop_last: bool,
+        *,
+        rank: int,
+        world: int,
+        done: Collection[int],
+        sizes: Sequence[int],
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last, rank=rank, world=world, done=done)
+        if len(sizes) != self.num_samples:
+            raise ValueError(f"got {len(sizes)} sizes for {self.num_samples} scenes")
+        loads = [
+            sum(sizes[start : start + batch_size])
+            for start in range(0, self.num_samples, batch_size)
+        ]
+        # Dealt before finished batches are left out: processes that saw different sets of finished
+        # batches, one having started early, must not leave a batch to each other.
+        self.batches = [k for k in deal_by_size(loads, world)[rank] if k not in done]
+
+
+def deal_by_size(loads: Sequence[int], world: int) -> list[list[int]]:
+    """Deal out items, the largest first, each to the least loaded taker.
+
+    No taker gets more than 4/3 of what the best possible deal would give the fullest (R. Graham,
+    "Bounds on multiprocessing timing anomalies", 1969). Ties go to the lower number.
+
+    Args:
+        loads: Size of each item.
+        world: Number of takers.
+
+    Returns:
+        The items of each taker, in ascending order.
+    """
+    shares: list[list[int]] = [[] for _ in range(world)]
+    totals = [0] * world
+    for item in sorted(range(len(loads)), key=lambda item: (-loads[item], item)):
+        taker = min(range(world), key=lambda rank: (totals[rank], len(shares[rank]), rank))
+        shares[taker].append(item)
+        totals[taker] += loads[item]
+    return [sorted(share) for share in shares]

@@ -1,0 +1,91 @@
+"""The readers on real scans of ScanNet and a real room of S3DIS, where there are some."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leadgrad.data.s3dis import S3DIS
+from leadgrad.data.s3dis_prepare import prepare_s3dis, verify_raw_s3dis, verify_s3dis
+from leadgrad.data.scannet import ScanNet
+from leadgrad.data.scannet_prepare import prepare_scannet, verify_raw_scannet, verify_scannet
+from leadgrad.data.scene_batch import check_scene_batch
+
+DATA = os.environ.get("LEADGRAD_DATA")
+pytestmark = pytest.mark.skipif(DATA is None, reason="LEADGRAD_DATA names no folder of real data")
+
+
+@pytest.fixture(scope="module")
+def scannet(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scannet")
+    outcomes = list(prepare_scannet(Path(DATA) / "scannet", root))
+    assert {outcome.state for outcome in outcomes} == {"prepared"}
+    return root, [outcome.name for outcome in outcomes]
+
+
+@pytest.fixture(scope="module")
+def s3dis(tmp_path_factory):
+    root = tmp_path_factory.mktemp("s3dis")
+    (outcome,) = prepare_s3dis(Path(DATA) / "s3dis", root)
+    assert (outcome.name, outcome.state, outcome.notes) == ("Area_0/sample_1", "prepared", ())
+    return root
+
+
+def test_scannet_scans_are_whole(scannet):
+    root, names = scannet
+    assert verify_raw_scannet(Path(DATA) / "scannet").problems == ()
+    report = verify_scannet(root)
+    assert report.problems == report.notes == ()
+    datamodule = ScanNet(root, {"train": names, "validation": names})
+    assert datamodule.scene_sizes("validation") == (50_000,) * len(names)
+    assert datamodule.manifest()["count"] == len(names) == 6
+    seen = set()
+    for batch in datamodule.predict_dataloader():
+        check_scene_batch(batch, 20)
+        extent = np.ptp(batch["coords"].numpy(), axis=0)
+        assert (extent > 1.5).all()
+        assert (extent < 15).all()
+        floor = batch["coords"][batch["label"] == 1][:, 2]
+        assert floor.mean() < batch["coords"][:, 2].mean()
+        seen.update(batch["label"].unique().tolist())
+    assert {0, 1, 4, 6, 255} <= seen
+    assert seen <= {*range(20), 255}
+
+
+def test_scannet_training_batches(scannet):
+    root, names = scannet
+    datamodule = ScanNet(
+        root, {"train": names}, batch_size=3, attack_split="train", max_points=120_000
+    )
+    for batch in datamodule.train_dataloader():
+        check_scene_batch(batch, 20)
+        assert 1 <= len(batch["index"]) <= 3
+        assert len(batch["coords"]) <= 120_000
+
+
+def test_scannet_is_not_prepared_twice(scannet):
+    root, _ = scannet
+    before = {path: path.read_bytes() for path in root.rglob("*")}
+    outcomes = prepare_scannet(Path(DATA) / "scannet", root)
+    assert {outcome.state for outcome in outcomes} == {"kept"}
+    assert {path: path.read_bytes() for path in root.rglob("*")} == before
+
+
+def test_an_s3dis_room(s3dis):
+    assert verify_raw_s3dis(Path(DATA) / "s3dis").problems == ()
+    report = verify_s3dis(s3dis)
+    assert report.problems == report.notes == ()
+    datamodule = S3DIS(s3dis, {"train": ["Area_0"], "test": ["Area_0"]})
+    (batch,) = datamodule.predict_dataloader()
+    check_scene_batch(batch, 13)
+    # The sample is thinned to 3 cm already, and 1 cm voxels keep nearly all of it.
+    assert 20_000 < len(batch["coords"]) <= 20_784
+    assert set(batch["label"].tolist()) <= {0, 5, 8, 10, 255}
+    floor = batch["coords"][batch["label"] == 8][:, 2]
+    table = batch["coords"][batch["label"] == 10][:, 2]
+    assert floor.mean() < 0.1 < table.mean()
+    (outcome,) = prepare_s3dis(Path(DATA) / "s3dis", s3dis)
+    assert outcome.state == "kept"
+    (batch,) = datamodule.train_dataloader()
+    check_scene_batch(batch, 13)
