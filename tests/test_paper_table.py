@@ -152,6 +152,15 @@ def test_finished_cells_are_not_run_again(table):
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("results.json")}
 
 
+@pytest.mark.ddp
+def test_a_cell_on_two_processes_is_the_same_run(table, victims, static, tmp_path):
+    options = ["--cells=[DynConv/FGSM-8-100/FGM]", "--rows=[FGSM-8-100]", "--processes=2"]
+    assert main(["table", "1", *victims, *static, *options, f"--out={tmp_path}"]) == 0
+    cell = "cells/DynConv/FGSM-8-100/FGM"
+    one, two = (RunDirectory(folder / cell).results() for folder in (table[0], tmp_path))
+    assert two["digest"] == one["digest"]
+
+
 def test_some_cells_leave_the_others_named_as_missing(victims, static, tmp_path):
     options = ["table", "1", *victims, *static, f"--out={tmp_path}", "--rows=[FGSM-8-100]"]
     assert main([*options, "--cells=[DynConv/FGSM-8-100/FGM]", "--limit=6"]) == 0

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser
 
-from leadgrad.data import ImageDataModule
+from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.callbacks import (
+    LiveSceneScores,
     LiveScores,
     Meeting,
     RecordWriter,
@@ -33,10 +34,19 @@ from leadgrad.pipelines.checks import (
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
-from leadgrad.pipelines.rundir import RunDirectory, RunError
+from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError
+from leadgrad.pipelines.scene_records import SceneDirectory
+from leadgrad.pipelines.scene_run import (
+    AttackedData,
+    attack_directory,
+    finish_scenes,
+    scene_classes,
+    scenes_complete,
+)
 from leadgrad.pipelines.stopping import stoppable
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import save_weights
+from leadgrad.victims.voxelize import Voxelizer
 
 TRAINER_DEFAULTS = {
     # Predict's default inference mode allows no gradient; the attack leaves it by itself too.
@@ -55,7 +65,7 @@ class AttackCLI(CLI):
     def __init__(self, args: Sequence[str]) -> None:
         super().__init__(
             AttackModule,
-            ImageDataModule,
+            LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=None,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -118,7 +128,7 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
 
 
 def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
-    run = RunDirectory(cli.config.run_dir)
+    run = attack_directory(cli.config.run_dir, cli.datamodule)
     tuning = None if cli.config.tuning is None else TuningRecord.read(cli.config.tuning)
     twin = None if cli.config.twin is None else Card.read(cli.config.twin)
     if twin is not None:
@@ -135,6 +145,11 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
             _predict(trainer, module, data, run)
     if not trainer.is_global_zero:
         return {}
+    if isinstance(run, SceneDirectory):
+        if len(finished) < count or not scenes_complete(run):
+            finish_scenes(run, module, data, config)
+        return run.results()
+    assert isinstance(run, RunDirectory), "attack_directory makes one of the two"
     checked = stored(run, cli.config.checks, tuning, twin)
     if len(finished) < count or not _complete(run, checked):
         _summarise(run, config, cli, count, checked=checked, tuning=tuning, twin=twin)
@@ -147,10 +162,19 @@ def _complete(run: RunDirectory, checked: Checked | None) -> bool:
     return written and checked is not None and checked.shown_in(run.results())
 
 
-def _check_classes(module: AttackModule, data: ImageDataModule) -> None:
+def _check_classes(module: AttackModule, data: AttackedData) -> None:
     """Asks the victim for one answer, before anything is written."""
-    image = data.split(data.attack_split).images[:1].float() / 255
-    logits, classes = module.logits(image).shape[1], len(data.class_names)
+    if isinstance(data, SceneDataModule):
+        logits = scene_classes(module)
+    else:
+        if any(isinstance(part, Voxelizer) for part in module.victim.modules()):
+            raise ValueError(
+                f"{type(module.network).__name__} takes the points of scenes, but "
+                f"{type(data).__name__} has images; give it a SceneDataModule"
+            )
+        image = data.split(data.attack_split).images[:1].float() / 255
+        logits = module.logits(image).shape[1]
+    classes = len(data.class_names)
     if logits != classes:
         raise ValueError(
             f"the network answers with {logits} logits, but {type(data).__name__} has {classes} "
@@ -159,7 +183,7 @@ def _check_classes(module: AttackModule, data: ImageDataModule) -> None:
 
 
 def _open(
-    run: RunDirectory, config: dict[str, Any], cli: AttackCLI, args: Sequence[str]
+    run: AttackDirectory[Any], config: dict[str, Any], cli: AttackCLI, args: Sequence[str]
 ) -> set[int]:
     """Opens the run, and keeps the attacked weights in it for verification."""
     fresh = run.weights.with_name(f".{run.weights.name}.{cli.trainer.global_rank}")
@@ -170,6 +194,7 @@ def _open(
             "config": config,
             "command": shlex.join(["leadgrad", "attack", *args]),
             "classes": list(cli.datamodule.class_names),
+            "inputs": "scenes" if isinstance(run, SceneDirectory) else "images",
             "versions": versions(),
         }
         finished = run.open(header)
@@ -180,18 +205,19 @@ def _open(
 
 
 def _predict(
-    trainer: Trainer, module: AttackModule, data: ImageDataModule, run: RunDirectory
+    trainer: Trainer, module: AttackModule, data: AttackedData, run: AttackDirectory[Any]
 ) -> None:
     if not trainer.loggers:
         trainer.logger = tensorboard_logger(run)
     meeting = Meeting()
-    callbacks = [RecordWriter(run, data.batch_size), LiveScores(), StopOnSignal(), meeting]
+    scores = LiveSceneScores() if isinstance(data, SceneDataModule) else LiveScores()
+    callbacks = [RecordWriter(run, data.batch_size), scores, StopOnSignal(), meeting]
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by Trainer's connector
     trainer.predict(module, datamodule=data, return_predictions=False)
     meeting.wait()
 
 
-def _fingerprint(config: dict[str, Any], data: ImageDataModule, weights: str) -> dict[str, Any]:
+def _fingerprint(config: dict[str, Any], data: AttackedData, weights: str) -> dict[str, Any]:
     """What makes a run this run: weights and pixels, but no paths, devices or workers."""
     return {
         "model": {name: value for name, value in config["model"].items() if name != "weights"},
@@ -241,11 +267,15 @@ def _summarise(
 
 def main(args: Sequence[str]) -> int:
     """Runs the command and prints its results; 3 if a check failed and that is not allowed."""
+    from leadgrad.pipelines.scene_tables import print_scene_results
     from leadgrad.pipelines.tables import print_checks, print_results
 
     cli = AttackCLI(args)
     results = _attack(cli, args)
     if not results:
+        return 0
+    if results.get("inputs") == "scenes":
+        print_scene_results(results, file=sys.stdout)
         return 0
     print_results(results, file=sys.stdout)
     print_checks(results, file=sys.stdout)

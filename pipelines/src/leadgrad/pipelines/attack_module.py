@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from leadgrad.attacks import Attack, Model, strongest
 from leadgrad.pipelines.records import BatchRecord
+from leadgrad.pipelines.scene_attack import SceneAttack
+from leadgrad.pipelines.scene_records import SceneRecord
 from leadgrad.victims import (
     FGM,
     GradientMethod,
@@ -26,7 +28,8 @@ class AttackModule(LightningModule):
     """Attacks a network batch by batch: gradients under ``method``, decisions of the exact victim.
 
     Args:
-        network: Images (B, 3, H, W) in [0, 1] to logits; its decisions go through gates.
+        network: Images (B, 3, H, W) in [0, 1] to logits; its decisions go through gates. Or points,
+            coordinates (P, 3) and colours, to logits; its voxels come from a ``Voxelizer``.
         attack: What to do to it.
         method: What the gradient sees of the decisions.
         weights: File to load strictly into the network; None keeps what the network was built with.
@@ -91,12 +94,19 @@ class AttackModule(LightningModule):
         """The exact victim's logits (B, K)."""
         return self.decide(images)[0]
 
-    def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord:
-        """Attacks one batch.
+    def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord | SceneRecord:
+        """Attacks one batch: of images, or one scene if it holds coordinates.
 
         Raises:
-            ValueError: If the victim's logits are not finite, whose predictions mean nothing.
+            ValueError: If the victim's logits are not finite, whose predictions mean nothing; and
+                what ``SceneAttack`` raises.
         """
+        if "coords" in batch:
+            return SceneAttack(self.victim, self.attack, self.method, batch).run()
+        return self.attack_images(batch)
+
+    def attack_images(self, batch: dict[str, Tensor]) -> BatchRecord:
+        """Attacks one batch of images."""
         images = batch["image"]
         clean_logits, clean_decisions = self.decide(images)
         _check_finite(clean_logits, batch["index"])

@@ -13,7 +13,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.metrics import AttackScores
 from leadgrad.pipelines.records import BatchRecord
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.rundir import AttackDirectory, Record
+from leadgrad.pipelines.scene_records import SceneRecord
+from leadgrad.pipelines.scene_scores import mean_class_iou
 from leadgrad.pipelines.stopping import SIGTERM_EXIT
 
 
@@ -25,7 +27,7 @@ class RecordWriter(Callback):
         batch_size: Of the data, to number the batches of the whole run.
     """
 
-    def __init__(self, run: RunDirectory, batch_size: int) -> None:
+    def __init__(self, run: AttackDirectory[Any], batch_size: int) -> None:
         self.run = run
         self.batch_size = batch_size
         self._started = 0.0
@@ -35,14 +37,14 @@ class RecordWriter(Callback):
         self._started = time.perf_counter()
 
     def on_predict_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: BatchRecord, *_: Any
+        self, trainer: Trainer, module: LightningModule, outputs: Record, *_: Any
     ) -> None:
         """Writes the record."""
         seconds = time.perf_counter() - self._started
         self.run.add(int(outputs.index[0]) // self.batch_size, outputs, seconds)
 
 
-def tensorboard_logger(run: RunDirectory) -> TensorBoardLogger:
+def tensorboard_logger(run: AttackDirectory[Any]) -> TensorBoardLogger:
     """The curves of a run, in its directory.
 
     TensorBoard's writer thread can miss its wake-up when Ctrl-C lands in a write, and is waited for
@@ -71,6 +73,30 @@ class LiveScores(Callback):
                 for name in ("clean", "both"):
                     share = 100 * counts[name] / counts["samples"]
                     logger.experiment.add_scalar(f"accuracy/{name}", share, counts["samples"])
+
+
+class LiveSceneScores(Callback):
+    """Logs this process's running mIoU before and after the attack to TensorBoard."""
+
+    def on_predict_start(self, *_: Any) -> None:
+        """Starts the counts."""
+        self.counts: dict[str, torch.Tensor] = {}
+        self.scenes = 0
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: SceneRecord, *_: Any
+    ) -> None:
+        """Adds a scene."""
+        self.scenes += 1
+        for name, answers in (("clean", outputs.clean_answers), ("after", outputs.adv_answers)):
+            own = outputs.confusion(answers)
+            self.counts[name] = self.counts[name] + own if name in self.counts else own
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                for name, counts in self.counts.items():
+                    logger.experiment.add_scalar(
+                        f"miou/{name}", mean_class_iou(counts), self.scenes
+                    )
 
 
 class StopOnSignal(Callback):

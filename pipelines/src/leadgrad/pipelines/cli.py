@@ -17,6 +17,7 @@ COMMANDS = {
     "publish": ("leadgrad.pipelines.publish", "write a finished fit's weights and card"),
     "attack": ("leadgrad.pipelines.attack_cli", "attack a victim and write a run directory"),
     "verify": ("leadgrad.pipelines.verify", "recompute a run's numbers from its files alone"),
+    "prepare": ("leadgrad.pipelines.prepare_cli", "make scenes of raw ScanNet or S3DIS scans"),
     "verify-data": ("leadgrad.pipelines.verify_data", "list every damaged file of a data set"),
     "tune": ("leadgrad.pipelines.paper.tune_cli", "choose slopes on validation images"),
     "table": ("leadgrad.pipelines.table_cli", "measure a table of the paper again"),
@@ -63,3 +64,7 @@ def _filter_warnings() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6's own call of a name that torch 2.15 deprecates
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,7 +14,7 @@ from torch import nn
 
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute
-from leadgrad.pipelines.rundir import RunDirectory, digest
+from leadgrad.pipelines.rundir import AnyRecord, AttackDirectory, RunDirectory, digest
 from leadgrad.victims import GatedNetwork
 
 
@@ -102,7 +102,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def provenance(run: RunDirectory, config: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(run: AttackDirectory[AnyRecord], config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of results.json that says what was measured.
 
     Args:

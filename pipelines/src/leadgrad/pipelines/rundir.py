@@ -15,7 +15,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from torch import Tensor
 
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.victims.atomic import write_atomically
@@ -25,16 +27,40 @@ class RunError(ValueError):
     """A run directory that does not fit the command, or is damaged; nothing in it was changed."""
 
 
-class RunDirectory:
+class Record(Protocol):
+    """What one attacked batch leaves behind."""
+
+    @property
+    def index(self) -> Tensor:
+        """Position of each sample in the attacked split. Shape: (B,), int64."""
+
+    @property
+    def adv_inputs(self) -> Tensor:
+        """The attack's result. Shape: (B, ...)."""
+
+    def to_bytes(self) -> bytes:
+        """As safetensors."""
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads what ``to_bytes`` wrote; ``RecordError`` if that is not what the file holds."""
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class AttackDirectory(Generic[AnyRecord]):
     """One attack's files.
 
     Args:
         path: The directory; made when the run is opened.
+        kind: Class of its records.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: type[AnyRecord]) -> None:
         self.path = Path(path)
         self.batches = self.path / "batches"
+        self.kind = kind
 
     @property
     def weights(self) -> Path:
@@ -94,7 +120,7 @@ class RunDirectory:
         """Writes a file of the run directory atomically."""
         write_atomically(self.path / name, data)
 
-    def add(self, batch: int, record: BatchRecord, seconds: float) -> None:
+    def add(self, batch: int, record: AnyRecord, seconds: float) -> None:
         """Writes one batch's record, then the note that it is finished."""
         self.batches.mkdir(exist_ok=True)
         data = record.to_bytes()
@@ -131,15 +157,15 @@ class RunDirectory:
             return f"batch {batch}: {self._record(batch)} differs from what was written"
         return None
 
-    def record(self, batch: int) -> BatchRecord:
+    def record(self, batch: int) -> AnyRecord:
         """One batch.
 
         Raises:
             RecordError: If the file is no record of a batch.
         """
-        return BatchRecord.read(self._record(batch))
+        return self.kind.read(self._record(batch))
 
-    def records(self) -> Iterator[BatchRecord]:
+    def records(self) -> Iterator[AnyRecord]:
         """All batches, in order."""
         return map(self.record, self.numbers(".safetensors"))
 
@@ -174,7 +200,18 @@ class RunDirectory:
         return content
 
 
-def digest(records: Iterator[BatchRecord]) -> str:
+class RunDirectory(AttackDirectory[BatchRecord]):
+    """An attack on images.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path, BatchRecord)
+
+
+def digest(records: Iterator[Record]) -> str:
     """SHA-256 over the adversarial inputs in sample order."""
     sha = hashlib.sha256()
     for record in records:

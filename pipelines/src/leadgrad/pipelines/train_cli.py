@@ -16,33 +16,37 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from leadgrad.data import ImageDataModule
+from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.callbacks import tensorboard_logger
 from leadgrad.pipelines.gate_curves import GateCurves
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.results import versions
 from leadgrad.pipelines.rundir import RunDirectory, RunError
+from leadgrad.pipelines.scene_curves import SceneCurves
 from leadgrad.pipelines.stopping import stoppable
 from leadgrad.victims import GatedNetwork, load_published, save_weights
 from leadgrad.victims.backbone import load_backbone
-from leadgrad.victims.classifier import Classifier
+from leadgrad.victims.classifier import Classifier  # noqa: F401 - found by name
 from leadgrad.victims.dynconv_training import DynConvClassifier  # noqa: F401 - found by name
+from leadgrad.victims.segmentation_training import SceneSegmenter
 from leadgrad.victims.skipnet_rl import HybridRLClassifier  # noqa: F401 - found by name
 from leadgrad.victims.skipnet_training import SkipNetClassifier  # noqa: F401 - found by name
+from leadgrad.victims.training import VictimTraining
 
 
 class TrainCLI(CLI):
-    """``model`` (a Classifier), ``data``, ``trainer``, ``run_dir`` and ``weights``."""
+    """``model`` (a VictimTraining), ``data``, ``trainer``, ``run_dir`` and ``weights``."""
 
     def __init__(self, args: Sequence[str]) -> None:
         super().__init__(
-            Classifier,
-            ImageDataModule,
+            VictimTraining,
+            LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
@@ -98,6 +102,7 @@ def fit(args: Sequence[str]) -> Path:
     """
     cli = TrainCLI(args)
     run, trainer, module = RunDirectory(cli.config.run_dir), cli.trainer, cli.model
+    _check_kind(module, cli.datamodule)
     if cli.config.weights is not None:
         load_published(module.network, cli.config.weights)
     if cli.config.backbone is not None:
@@ -111,10 +116,13 @@ def fit(args: Sequence[str]) -> Path:
         return weights
     checkpoints = run.path / "checkpoints"
     last = _last_checkpoint(checkpoints)
-    writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", "val_accuracy")]
+    writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", module.monitor)]
     # Apart, because save_last=True of the other one would save only when the accuracy rises
     writers.append(_checkpoints(checkpoints, "last", None))
-    trainer.callbacks.extend([*writers, GateCurves()])  # type: ignore[attr-defined]  # set by Trainer's connector
+    curves: list[Callback] = [GateCurves()]
+    if isinstance(cli.datamodule, SceneDataModule):
+        curves.append(SceneCurves(cli.datamodule))
+    trainer.callbacks.extend([*writers, *curves])  # type: ignore[attr-defined]  # set by Trainer's connector
     if not isinstance(trainer.logger, TensorBoardLogger) or cli.config.trainer.logger is None:
         trainer.logger = tensorboard_logger(run)
     with stoppable(trainer, ["leadgrad", "fit", *args], str(checkpoints)):
@@ -126,6 +134,16 @@ def fit(args: Sequence[str]) -> Path:
     if trainer.is_global_zero:
         _export(run, trainer, module, measured)
     return weights
+
+
+def _check_kind(module: VictimTraining, data: LightningDataModule) -> None:
+    """Images for classifiers, scenes for segmenters."""
+    wanted = SceneDataModule if isinstance(module, SceneSegmenter) else ImageDataModule
+    if not isinstance(data, wanted):
+        raise RunError(
+            f"{type(module).__name__} is trained on a {wanted.__name__}, got "
+            f"{type(data).__name__}; give it such --data"
+        )
 
 
 def _digest(path: str | None) -> str | None:
@@ -173,7 +191,7 @@ def _measured(trainer: Trainer) -> dict[str, float]:
 
 
 def _export(
-    run: RunDirectory, trainer: Trainer, module: Classifier, measured: dict[str, float]
+    run: RunDirectory, trainer: Trainer, module: VictimTraining, measured: dict[str, float]
 ) -> None:
     digest = save_weights(module.network, run.path / "weights.safetensors")
     card = {"weights_sha256": digest, "epochs": trainer.current_epoch, **measured}

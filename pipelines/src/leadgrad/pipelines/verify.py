@@ -22,7 +22,9 @@ from leadgrad.pipelines import parsing
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.records import BatchRecord, RecordError
 from leadgrad.pipelines.results import measure, provenance, versions
-from leadgrad.pipelines.rundir import RunDirectory, flatten
+from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, flatten
+from leadgrad.pipelines.scene_records import SceneDirectory
+from leadgrad.pipelines.scene_verify import SCENE_CHECKS
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class Finding:
 Examined = tuple[str, list[str]]
 """A value to print, and what is wrong."""
 
-Examination = Callable[[RunDirectory, AttackModule], Examined]
+Examination = Callable[[Any, AttackModule], Examined]
+"""Of a run's directory (of images or of scenes) and its attack."""
 
 
-def rebuild(run: RunDirectory) -> AttackModule:
+def rebuild(run: AttackDirectory[Any]) -> AttackModule:
     """The attack as run.json describes it, with the weights that the run directory keeps."""
     parser = parsing.Parser(exit_on_error=False)
     parser.add_class_arguments(AttackModule, "model", sub_configs=True)
@@ -51,7 +54,13 @@ def rebuild(run: RunDirectory) -> AttackModule:
     return module
 
 
-def verify(run: RunDirectory) -> list[Finding]:
+def opened(path: str) -> AttackDirectory[Any]:
+    """The run directory as its run.json says: of images or of scenes."""
+    run = RunDirectory(path)
+    return SceneDirectory(path) if run.run().get("inputs") == "scenes" else run
+
+
+def verify(run: AttackDirectory[Any]) -> list[Finding]:
     """All checks of a finished run.
 
     Raises:
@@ -62,11 +71,14 @@ def verify(run: RunDirectory) -> list[Finding]:
     if damaged.problems:
         return [damaged]  # nothing that is computed from damaged files could be trusted
     module = rebuild(run)
-    return [damaged, *(_finding(*check, run, module) for check in CHECKS)]
+    own: tuple[tuple[str, str, Examination], ...] = CHECKS
+    if isinstance(run, SceneDirectory):
+        own = (*SCENE_CHECKS, CHECKS[-1])
+    return [damaged, *(_finding(*check, run, module) for check in own)]
 
 
 def _finding(
-    check: str, name: str, examine: Examination, run: RunDirectory, module: AttackModule
+    check: str, name: str, examine: Examination, run: AttackDirectory[Any], module: AttackModule
 ) -> Finding:
     try:
         value, problems = examine(run, module)
@@ -76,7 +88,7 @@ def _finding(
     return Finding(check, name, value, problems)
 
 
-def _files(run: RunDirectory) -> Finding:
+def _files(run: AttackDirectory[Any]) -> Finding:
     fingerprint = run.run()["fingerprint"]
     count = math.ceil(fingerprint["data"]["count"] / fingerprint["data"]["batch_size"])
     problems = [problem for batch in range(count) if (problem := run.problem(batch))]
@@ -92,7 +104,7 @@ def _files(run: RunDirectory) -> Finding:
     return Finding("C28", "files are what was written", f"{count} batches and weights", problems)
 
 
-def _weights_problems(run: RunDirectory, expected: str) -> list[str]:
+def _weights_problems(run: AttackDirectory[Any], expected: str) -> list[str]:
     if not run.weights.exists():
         return [f"{run.weights} is missing"]
     sha = hashlib.sha256(run.weights.read_bytes()).hexdigest()
@@ -215,7 +227,7 @@ def _numbers(run: RunDirectory, module: AttackModule) -> Examined:
     return f"{len(again)} numbers", problems
 
 
-def _provenance(run: RunDirectory, module: AttackModule) -> Examined:
+def _provenance(run: AttackDirectory[Any], module: AttackModule) -> Examined:
     header, results, now = run.run(), run.results(), versions()
     config, fingerprint = header["config"], header["fingerprint"]
     attacked = {
@@ -267,7 +279,7 @@ def main(args: Sequence[str]) -> int:
     """Prints the checks' verdicts; 1 if any failed."""
     parser = ArgumentParser(prog="leadgrad verify", description="Recompute a run from its files")
     parser.add_argument("run_dir", type=str, help="Run directory of a finished `leadgrad attack`")
-    findings = verify(RunDirectory(parser.parse_args(list(args)).run_dir))
+    findings = verify(opened(parser.parse_args(list(args)).run_dir))
     table = Table("check", "what", "value", "verdict", title="leadgrad verify")
     for row in _rows(findings):
         table.add_row(*row)

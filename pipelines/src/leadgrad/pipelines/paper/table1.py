@@ -27,7 +27,7 @@ from leadgrad.pipelines.paper.cells import (
 from leadgrad.pipelines.paper.figures import Point, budget_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, authors_slope
 from leadgrad.pipelines.paper.options import Task, table_parser
-from leadgrad.pipelines.paper.render import Entry, Sheet
+from leadgrad.pipelines.paper.render import TEXT_COLUMNS, Entry, Sheet
 from leadgrad.pipelines.paper.statistics import mcnemar
 from leadgrad.pipelines.paper.tuning import Tuning, words
 from leadgrad.pipelines.progress import counting_progress
@@ -232,10 +232,12 @@ def write(made: Sheet, directory: Path, name: str) -> None:
 
 def show(made: Sheet, console: Console) -> None:
     """Prints the table."""
+    if not console.is_terminal:
+        console.width = 200  # a log has no edge
     for header, lines in ((made.CLEAN_HEADER, made.clean_lines()), (made.header(), made.lines())):
         table = Table(title=made.title if header is made.CLEAN_HEADER else None)
         for name in header:
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right")
         for line in lines:
             table.add_row(*line)
         console.print(table)

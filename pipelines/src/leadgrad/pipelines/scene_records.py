@@ -1,0 +1,110 @@
+"""What one attacked scene leaves behind: all that its numbers and pictures are computed from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from leadgrad.pipelines.records import RecordError
+from leadgrad.pipelines.rundir import AttackDirectory
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One scene, clean and adversarial. P points, K classes, T evaluations, S levels of voxels.
+
+    Args:
+        index: Position of the scene in the attacked split. Shape: (1,), int64.
+        label: Class of each point, or 255. Shape: (P,), uint8.
+        color: 8-bit RGB. Shape: (P, 3), uint8.
+        clean_inputs: Coordinates in metres. Shape: (P, 3), float32.
+        adv_inputs: Likewise, exactly as the attack returned them.
+        clean_answers: The exact victim's class for each point. Shape: (P,), uint8.
+        adv_answers: Likewise, after the attack.
+        last_counts: Confusion of the last iterate: labels in rows, answers in columns. (K, K).
+        iterate_miou: Of every scene that the attack showed the victim, in percent. Shape: (T,).
+        voxels: Born, died and united voxels at each stride. Shape: (S, 3), int64.
+        candidates: Candidates M' and occupied voxels M, summed over the attack's gradients. (2,).
+    """
+
+    index: Tensor
+    label: Tensor
+    color: Tensor
+    clean_inputs: Tensor
+    adv_inputs: Tensor
+    clean_answers: Tensor
+    adv_answers: Tensor
+    last_counts: Tensor
+    iterate_miou: Tensor
+    voxels: Tensor
+    candidates: Tensor
+
+    def to_bytes(self) -> bytes:
+        """As safetensors."""
+        return save({field.name: getattr(self, field.name).contiguous() for field in fields(self)})
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads what ``to_bytes`` wrote.
+
+        Raises:
+            RecordError: If the file is damaged or holds something else.
+        """
+        try:
+            record = cls(**load_file(path))
+        except (SafetensorError, OSError, TypeError) as error:
+            raise RecordError(
+                f"{path} is no record of a scene ({error}); delete it and start the attack's "
+                "command again"
+            ) from error
+        points = {
+            len(getattr(record, name))
+            for name in (
+                "label",
+                "color",
+                "clean_inputs",
+                "adv_inputs",
+                "clean_answers",
+                "adv_answers",
+            )
+        }
+        if len(points) != 1:
+            raise RecordError(f"{path} holds {sorted(points)} points, expected one number")
+        return record
+
+    def confusion(self, answers: Tensor) -> Tensor:
+        """Labels in rows, answers in columns, ignored points left out. Shape: (K, K), int64."""
+        return confusion(answers, self.label, len(self.last_counts))
+
+
+class SceneDirectory(AttackDirectory[SceneRecord]):
+    """An attack on scenes, one per batch.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path, SceneRecord)
+
+
+def confusion(answers: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Counts of points by label (rows) and answer (columns), label 255 left out.
+
+    Args:
+        answers: Classes. Shape: (P,), any integer type.
+        labels: Classes or 255. Shape: (P,).
+        classes: K.
+
+    Returns:
+        Shape: (K, K), int64.
+    """
+    kept = labels != 255
+    pairs = labels[kept].long() * classes + answers[kept].long()
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

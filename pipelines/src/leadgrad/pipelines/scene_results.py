@@ -1,0 +1,147 @@
+"""results.json of an attack on scenes: every number from the saved scenes and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leadgrad.pipelines.results import provenance, versions
+from leadgrad.pipelines.rundir import digest
+from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
+from leadgrad.pipelines.scene_scores import Displacement, class_ious, mean_class_iou
+from leadgrad.victims.minkunet import STRIDES
+
+
+def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
+    """The measured part of results.json, from the saved scenes.
+
+    All mIoUs are of one confusion matrix over the points of all scenes, over the classes that the
+    labels hold. ``adversarial`` is the iterate that the attack returned, ``last`` the last one that
+    it showed the victim.
+
+    Args:
+        run: With finished scenes.
+        voxel_m: The victim's voxel edge, in metres.
+    """
+    sides = ("clean", "adversarial", "last")
+    counts: dict[str, Tensor] = {}
+    voxels = torch.zeros(len(STRIDES), 3, dtype=torch.int64)
+    candidates = torch.zeros(2, dtype=torch.int64)
+    points, scenes = 0, []
+    moved = 0
+    for record in run.records():
+        own = dict(zip(sides, _confusions(record), strict=True))
+        for side, matrix in own.items():
+            counts[side] = counts[side] + matrix if side in counts else matrix
+        voxels += record.voxels
+        candidates += record.candidates
+        moved += changed_voxel(record, voxel_m)
+        points += len(record.label)
+        scenes.append(_scene(record, own))
+    return {
+        "scenes": len(scenes),
+        "points": points,
+        **{f"{side}_miou": mean_class_iou(matrix) for side, matrix in counts.items()},
+        "class_iou": {side: _plain(class_ious(matrix)) for side, matrix in counts.items()},
+        "point_accuracy": {
+            side: 100 * int(matrix.diag().sum()) / max(1, int(matrix.sum()))
+            for side, matrix in counts.items()
+        },
+        "architecture_change": architecture_change(voxels),
+        "changed_voxel_percent": 100 * moved / points,
+        "candidate_ratio": float(candidates[0] / candidates[1]) if int(candidates[1]) else None,
+        "displacement": _worst(scenes),
+        "per_scene": scenes,
+        "digest": digest(run.records()),
+        "wall_s": round(run.seconds(), 3),
+    }
+
+
+def architecture_change(voxels: Tensor) -> dict[str, Any]:
+    """Voxels born and died over their union, at every stride; the headline is all strides together.
+
+    The paper defines no change ratio for point clouds (3D reference page, 3.12).
+
+    Args:
+        voxels: Born, died and united, summed over scenes. Shape: (S, 3), int64.
+    """
+    strides = {
+        str(stride): {
+            "percent": 100 * float(born + died) / max(1, int(union)),
+            "born": int(born),
+            "died": int(died),
+            "union": int(union),
+        }
+        for stride, (born, died, union) in zip(STRIDES, voxels, strict=True)
+    }
+    changed, union = int(voxels[:, :2].sum()), int(voxels[:, 2].sum())
+    return {"percent": 100 * changed / max(1, union), "strides": strides}
+
+
+def changed_voxel(record: SceneRecord, voxel_m: float) -> int:
+    """Number of points that are in another voxel than before."""
+    index = [(x / voxel_m).floor() for x in (record.clean_inputs, record.adv_inputs)]
+    return int((index[0] != index[1]).any(1).sum())
+
+
+def scene_summary(
+    run: SceneDirectory, voxel_m: float, config: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """All of results.json but the checks.
+
+    Args:
+        run: With all scenes finished.
+        voxel_m: The victim's voxel edge, in metres.
+        config: The run's configuration, as in run.json.
+        names: Of the scenes.
+    """
+    return {
+        "inputs": "scenes",
+        **measure_scenes(run, voxel_m),
+        **provenance(run, config),
+        "names": list(names),
+        "versions": versions(),
+    }
+
+
+def _confusions(record: SceneRecord) -> tuple[Tensor, Tensor, Tensor]:
+    clean, adv = (record.confusion(a) for a in (record.clean_answers, record.adv_answers))
+    return clean, adv, record.last_counts
+
+
+def _scene(record: SceneRecord, own: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
+        "index": int(record.index),
+        "points": len(record.label),
+        **{f"{side}_miou": _number(mean_class_iou(matrix)) for side, matrix in own.items()},
+        "evaluations": len(record.iterate_miou),
+        "displacement": {
+            name: _number(value)
+            for name, value in Displacement.of(record.clean_inputs, record.adv_inputs)
+            .as_json()
+            .items()
+        },
+    }
+
+
+def _worst(scenes: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Means over scenes of the mean figures, maxima of the others."""
+    out: dict[str, float | None] = {}
+    for name in scenes[0]["displacement"] if scenes else ():
+        values = [scene["displacement"][name] for scene in scenes]
+        known = [value for value in values if value is not None]
+        greatest = name.startswith("max") or name == "hausdorff_m"
+        out[name] = None if not known else max(known) if greatest else sum(known) / len(known)
+    return out
+
+
+def _plain(values: Tensor) -> list[float | None]:
+    return [_number(value) for value in values.tolist()]
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if value != value else value

@@ -1,0 +1,76 @@
+"""What ``leadgrad attack`` does otherwise for scenes than for images."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import torch
+
+from leadgrad.data import ImageDataModule
+from leadgrad.data.scenes import SceneDataModule
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError
+from leadgrad.pipelines.scene_attack import voxelizer_of
+from leadgrad.pipelines.scene_records import SceneDirectory
+from leadgrad.pipelines.scene_report import write_scene_report
+from leadgrad.pipelines.scene_results import scene_summary
+
+AttackedData = ImageDataModule | SceneDataModule
+
+
+def attack_directory(path: str | os.PathLike[str], data: Any) -> AttackDirectory[Any]:
+    """The run directory for this kind of data.
+
+    Raises:
+        RunError: If the data is neither images nor scenes, or scenes come several in a batch.
+    """
+    if isinstance(data, ImageDataModule):
+        return RunDirectory(path)
+    if not isinstance(data, SceneDataModule):
+        raise RunError(
+            f"attacks need an ImageDataModule or a SceneDataModule, got {type(data).__name__}"
+        )
+    if data.batch_size != 1:
+        raise RunError(
+            f"scenes are attacked one by one, got --data.batch_size={data.batch_size}; give 1"
+        )
+    return SceneDirectory(path)
+
+
+def scene_classes(module: AttackModule) -> int:
+    """Number of logits that the victim gives a point.
+
+    Raises:
+        ValueError: If it is no voxel network.
+    """
+    voxelizer_of(module.victim)
+    with torch.no_grad():
+        return int(module.victim(torch.zeros(1, 3), torch.zeros(1, 3)).shape[1])
+
+
+def scenes_complete(run: SceneDirectory) -> bool:
+    """Whether all of a run's numbers and pages are there."""
+    return all((run.path / name).exists() for name in ("results.json", "report.html"))
+
+
+def finish_scenes(
+    run: SceneDirectory, module: AttackModule, data: SceneDataModule, config: dict[str, Any]
+) -> None:
+    """Computes results.json and report.html of a run whose scenes have all been attacked.
+
+    Raises:
+        RunError: If scenes are missing.
+    """
+    done, count = len(run.finished()), data.num_attack_batches()
+    if done < count:
+        raise RunError(
+            f"{run.path} has {done} of {count} scenes; start the same command again, without a "
+            "limit on the trainer's batches"
+        )
+    names = [data.scene_name(index) for index in range(count)]
+    results = scene_summary(run, voxelizer_of(module.victim).voxel_m, config, names)
+    run.write("results.json", json.dumps(results, indent=2).encode())
+    write_scene_report(run, [list(colour) for colour in data.palette])
+    run.sweep()

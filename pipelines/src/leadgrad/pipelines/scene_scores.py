@@ -1,0 +1,109 @@
+"""Numbers of attacked scenes: IoUs from integer counts, voxels that changed, displacements."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+NEIGHBOURS = 5  # of the outlier score, as IF-Defense's kNN distance
+
+
+def class_ious(counts: Tensor) -> Tensor:
+    """IoU of each class in percent, NaN where no point has the label. Shape: (K,), float64.
+
+    Args:
+        counts: Labels in rows, answers in columns, summed over scenes. Shape: (K, K), int64.
+    """
+    both = counts.diag().double()
+    union = counts.sum(0) + counts.sum(1) - counts.diag()
+    return torch.where(counts.sum(1) > 0, 100 * both / union, torch.nan)
+
+
+def mean_class_iou(counts: Tensor) -> float:
+    """MIoU of a set of scenes in percent: the mean over the classes that its labels hold."""
+    return float(class_ious(counts).nanmean())
+
+
+def voxel_changes(clean: Tensor, adv: Tensor, levels: int) -> Tensor:
+    """Voxels that the attack made and emptied, at strides 1, 2, 4, ...
+
+    Args:
+        clean: Occupied voxels before, distinct: batch, x, y, z. Shape: (M, 4), int64.
+        adv: Likewise after.
+        levels: Number of strides S.
+
+    Returns:
+        Born, died, and their union with those that stayed. Shape: (S, 3), int64.
+    """
+    rows = []
+    for level in range(levels):
+        before, after = (_keys(voxels, 2**level) for voxels in (clean, adv))
+        stayed = len(np.intersect1d(before, after, assume_unique=True))
+        rows.append([len(after) - stayed, len(before) - stayed, len(before) + len(after) - stayed])
+    return torch.tensor(rows)
+
+
+def _keys(voxels: Tensor, stride: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Distinct keys of the voxels of edge ``stride`` that hold these."""
+    cells = torch.div(voxels[:, 1:], stride, rounding_mode="floor").numpy().astype(np.int64)
+    # 21 bits an axis: more than voxel coordinates have (they are limited to 17)
+    keys = (cells + (1 << 20)) @ np.array([1 << 42, 1 << 21, 1], dtype=np.int64)
+    return np.unique(keys)
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far points moved, and how far apart the two clouds are, in metres.
+
+    Args:
+        mean_m: Mean length of a point's move.
+        max_m: Greatest.
+        max_axis_m: Greatest move along an axis, which the budget bounds.
+        chamfer_m: Mean distance to the nearest point of the other cloud, averaged over both
+            directions; not squared.
+        hausdorff_m: Greatest such distance, of both directions.
+        outlier_ratio: Mean distance to the five nearest neighbours within the adversarial cloud,
+            over the same of the clean one; NaN for clouds of fewer than six points.
+    """
+
+    mean_m: float
+    max_m: float
+    max_axis_m: float
+    chamfer_m: float
+    hausdorff_m: float
+    outlier_ratio: float
+
+    @classmethod
+    def of(cls, clean: Tensor, adv: Tensor) -> Displacement:
+        """Of one scene's points before and after, both (P, 3) in metres."""
+        before, after = clean.double().numpy(), adv.double().numpy()
+        # Around the scene's own origin, where single-precision steps are smallest
+        before, after = before - before.mean(0), after - before.mean(0)
+        moved = after - before
+        lengths = np.linalg.norm(moved, axis=1)
+        trees = cKDTree(before), cKDTree(after)
+        there, back = trees[0].query(after)[0], trees[1].query(before)[0]
+        return cls(
+            mean_m=float(lengths.mean()),
+            max_m=float(lengths.max()),
+            max_axis_m=float(np.abs(moved).max()),
+            chamfer_m=float((there.mean() + back.mean()) / 2),
+            hausdorff_m=float(max(there.max(), back.max())),
+            outlier_ratio=_spread(trees[1], after) / _spread(trees[0], before),
+        )
+
+    def as_json(self) -> dict[str, float]:
+        """As plain values."""
+        return asdict(self)
+
+
+def _spread(tree: cKDTree, points: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    """Mean distance to the nearest neighbours; a point's own distance is left out."""
+    if len(points) <= NEIGHBOURS:
+        return float("nan")
+    distances, _ = tree.query(points, NEIGHBOURS + 1)
+    return float(distances[:, 1:].mean())

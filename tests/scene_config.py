@@ -1,0 +1,36 @@
+"""A small attack on two made-up rooms, and a voxel network of random weights to be attacked."""
+
+from run_config import QUIET, changed, node
+
+NETWORK = node(
+    "leadgrad.victims.MinkUNet",
+    num_classes=20,
+    voxel_m=0.3,
+    encoder=[4, 4, 4, 4],
+    decoder=[4, 4, 4, 4],
+    blocks=[1] * 8,
+    stem=4,
+    stem_kernel=3,
+)
+
+
+def surrogate(slope):
+    return node("leadgrad.victims.Sigmoid", slope=slope)
+
+
+LGM = node("leadgrad.victims.VoxelLGM", surrogate=surrogate(10.0))
+FGM = node("leadgrad.victims.VoxelFGM", input=surrogate(10.0))
+
+
+def threat(eps_m=0.1):
+    return node("leadgrad.attacks.PointLinf", eps_m=eps_m)
+
+
+def scene_config(**changes):
+    attack = node("leadgrad.attacks.PointIFGSM", threat=threat(), steps=4, step_size_m=0.05)
+    config = {
+        "model": {"network": NETWORK, "attack": attack, "method": LGM},
+        "data": node("leadgrad.data.SyntheticRooms", points=1500, test_rooms=3, limit=2),
+        "trainer": dict(QUIET),
+    }
+    return changed(config, changes)

@@ -1,0 +1,303 @@
+"""``leadgrad attack`` and ``verify`` on scenes, from the configuration to the report."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from run_config import arguments, node
+from run_processes import start_ranks
+from scene_config import FGM, scene_config, threat
+from tampering import edit, tensors
+
+from leadgrad.attacks import PointIFGSM, PointLinf
+from leadgrad.data import SyntheticRooms
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.records import RecordError
+from leadgrad.pipelines.scene_pictures import class_colours, render, view
+from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord, confusion
+from leadgrad.pipelines.scene_scores import (
+    Displacement,
+    class_ious,
+    mean_class_iou,
+    voxel_changes,
+)
+from leadgrad.pipelines.verify import opened, verify
+from leadgrad.victims import MinkUNet, Sigmoid, VoxelLGM
+
+
+def varied(run_dir):
+    """Weights of a network that answers differently from point to point."""
+    torch.manual_seed(3)
+    network = MinkUNet(
+        20, 0.3, encoder=[4] * 4, decoder=[4] * 4, blocks=[1] * 8, stem=4, stem_kernel=3
+    )
+    data = SyntheticRooms(points=1500)
+    network.train()
+    for batch in data.test_dataloader():
+        network(batch["coords"], batch["color"])  # batch norms that fit the rooms
+    network.eval()
+    with torch.no_grad():
+        network.final.kernel.mul_(5)
+        batch = next(iter(data.test_dataloader()))
+        network.final.bias.sub_(network(batch["coords"], batch["color"]).mean(0))
+    path = run_dir / "victim.pt"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return varied(tmp_path_factory.mktemp("weights"))
+
+
+def attacked(run_dir, config, status=0):
+    assert main(arguments("attack", config, run_dir)) == status
+    return SceneDirectory(run_dir)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, weights):
+    path = tmp_path_factory.mktemp("scenes") / "run"
+    return attacked(path, scene_config(model__weights=weights))
+
+
+def test_results(run):
+    results = run.results()
+    records = list(run.records())
+    assert (results["scenes"], results["points"]) == (2, sum(len(r.label) for r in records))
+    # The best iterate is no better for the victim than any that it was shown, the clean one first
+    for record in records:
+        shown = record.iterate_miou
+        assert len(shown) == 4
+        clean, adv = (
+            mean_class_iou(record.confusion(a)) for a in (record.clean_answers, record.adv_answers)
+        )
+        assert float(shown[0]) == pytest.approx(clean)
+        assert float(shown.min()) == pytest.approx(adv)
+        assert float(shown[-1]) == pytest.approx(mean_class_iou(record.last_counts))
+    assert results["adversarial_miou"] < results["clean_miou"]
+    assert results["adversarial_miou"] <= results["last_miou"] + 1e-9
+    assert 0 < results["displacement"]["max_axis_m"] <= 0.1 + 1e-6
+    assert results["candidate_ratio"] > 1
+    assert results["names"] == ["test_0000", "test_0001"]
+    change = results["architecture_change"]
+    assert set(change["strides"]) == {"1", "2", "4", "8", "16"}
+    assert 0 < change["percent"] < 100
+
+
+def test_dataset_miou_is_of_all_points_together(run):
+    labels, answers = [], []
+    for record in run.records():
+        labels.append(record.label.numpy())
+        answers.append(record.adv_answers.numpy())
+    label, answer = np.concatenate(labels), np.concatenate(answers)
+    kept = label != 255
+    label, answer = label[kept], answer[kept]
+    ious = [
+        100 * ((label == c) & (answer == c)).sum() / ((label == c) | (answer == c)).sum()
+        for c in sorted(set(label.tolist()))
+    ]
+    results = run.results()
+    assert results["adversarial_miou"] == pytest.approx(np.mean(ious))
+    told = [value for value in results["class_iou"]["adversarial"] if value is not None]
+    assert told == pytest.approx(ious)
+    assert results["point_accuracy"]["adversarial"] == pytest.approx(100 * (label == answer).mean())
+
+
+def test_report(run):
+    page = (run.path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 1 + 2 * 5  # the chart, and five views of each
+    assert "test_0001" in page
+    assert "bookshelf" in page
+    assert re.search(r"mIoU <b>\d+\.\d\d %</b> before", page)
+
+
+def test_verify_passes_and_needs_no_data(run, capsys):
+    assert main(["verify", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("PASS") == 7
+    assert "C26" in out
+
+
+def copied(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "copy")
+    return SceneDirectory(tmp_path / "copy")
+
+
+def failing(run):
+    return {(f.check, f.name) for f in verify(opened(str(run.path))) if f.problems}
+
+
+TAMPERED = [
+    ("adv_inputs", lambda x: x + 0.2, ("C26", "budget of the saved points, exactly")),
+    ("adv_inputs", lambda x: x * torch.nan, ("C26", "budget of the saved points, exactly")),
+    ("clean_inputs", lambda x: x + 1e-3, ("C28", "points, colours and labels of the data set")),
+    ("color", lambda x: 255 - x, ("C28", "points, colours and labels of the data set")),
+    ("label", lambda x: x.roll(1), ("C28", "points, colours and labels of the data set")),
+    ("adv_answers", lambda x: x.roll(1), ("C27", "answers to the saved points, and voxels")),
+    ("clean_answers", lambda x: x.roll(1), ("C27", "answers to the saved points, and voxels")),
+    ("voxels", lambda x: x + 1, ("C27", "answers to the saved points, and voxels")),
+    ("last_counts", lambda x: x + 1, ("C27", "every number of results.json")),
+    ("iterate_miou", lambda x: x[:2], ("C27", "every number of results.json")),
+    ("index", lambda x: x + 1, ("C23", "every scene once")),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "check"), TAMPERED)
+def test_verify_finds_what_was_tampered_with(run, tmp_path, name, change, check):
+    copy = copied(run, tmp_path)
+    edit(copy, 1, name, change)
+    assert check in failing(copy)
+
+
+def test_verify_finds_changed_results(run, tmp_path):
+    copy = copied(run, tmp_path)
+    results = copy.results()
+    results["class_iou"]["adversarial"][0] += 1
+    (copy.path / "results.json").write_text(json.dumps(results))
+    assert failing(copy) == {("C27", "every number of results.json")}
+
+
+def test_a_lost_scene_is_attacked_again_to_the_same_bits(run, tmp_path, weights):
+    copy = copied(run, tmp_path)
+    before = run.results()["digest"]
+    (copy.batches / "000001.safetensors").unlink()
+    (copy.path / "results.json").unlink()
+    attacked(copy.path, scene_config(model__weights=weights))
+    assert copy.results()["digest"] == before
+
+
+@pytest.mark.ddp
+def test_two_processes_save_the_same_bits(run, tmp_path, weights):
+    args = arguments("attack", scene_config(model__weights=weights), tmp_path / "two")
+    ranks = start_ranks(args, 2, tmp_path / "log")
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    assert SceneDirectory(tmp_path / "two").results()["digest"] == run.results()["digest"]
+
+
+def test_methods_and_noise_differ(run, tmp_path, weights):
+    results = {"LGM": run.results()}
+    frozen = scene_config(model__weights=weights, model__method=FGM)
+    noise = node("leadgrad.attacks.PointNoise", threat=threat())
+    random = scene_config(model__weights=weights, model__attack=noise)
+    for name, config in (("FGM", frozen), ("random", random)):
+        results[name] = attacked(tmp_path / name, config).results()
+    assert len({each["digest"] for each in results.values()}) == 3
+    assert results["FGM"]["candidate_ratio"] == 1
+    assert results["random"]["candidate_ratio"] is None  # no gradient was asked for
+    assert len({each["clean_miou"] for each in results.values()}) == 1
+
+
+ERRORS = [
+    ({"data__init_args__batch_size": 2}, "scenes are attacked one by one"),
+    ({"model__method": node("leadgrad.victims.LGM")}, "LGM() has no surrogate for voxels"),
+    (
+        {
+            "model__attack": node(
+                "leadgrad.attacks.FGSM", threat=node("leadgrad.attacks.PixelLinf", eps_255=8)
+            )
+        },
+        "scenes need a budget in metres",
+    ),
+    (
+        {"model__network": node("leadgrad.victims.SkipNet", depth=8, num_classes=20)},
+        "SkipNet has 0 voxelizers",
+    ),
+    (
+        {"data": node("leadgrad.data.FakeCIFAR10", eval_size=4)},
+        "MinkUNet takes the points of scenes, but FakeCIFAR10 has images",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), ERRORS)
+def test_what_does_not_fit_is_named(tmp_path, capsys, changes, message):
+    assert main(arguments("attack", scene_config(**changes), tmp_path / "run")) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    path = tmp_path / "scene.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(RecordError, match="is no record of a scene"):
+        SceneRecord.read(path)
+
+
+def test_records_come_back_as_they_were(run):
+    content, _ = tensors(run, 0)
+    record = run.record(0)
+    assert all(torch.equal(getattr(record, name), value) for name, value in content.items())
+    again = SceneRecord.read(run.batches / "000000.safetensors")
+    assert again.to_bytes() == record.to_bytes()
+
+
+def test_a_network_that_answers_with_nan_is_refused():
+    network = MinkUNet(
+        20, 0.3, encoder=[4] * 4, decoder=[4] * 4, blocks=[1] * 8, stem=4, stem_kernel=3
+    )
+    network.final.bias.data.fill_(torch.nan)
+    attack = PointIFGSM(PointLinf(0.1), steps=2)
+    module = AttackModule(network, attack, VoxelLGM(Sigmoid(10.0)))
+    batch = next(iter(SyntheticRooms(points=1000).test_dataloader()))
+    with pytest.raises(ValueError, match="scene 0 are not finite"):
+        module.predict_step(batch)
+
+
+def test_ious_by_hand():
+    counts = torch.tensor([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+    assert class_ious(counts).tolist()[:2] == pytest.approx([100 * 3 / 6, 100 * 4 / 7])
+    assert class_ious(counts)[2].isnan()
+    assert mean_class_iou(counts) == pytest.approx(50 * (3 / 6 + 4 / 7))
+    labels = torch.tensor([0, 0, 1, 255], dtype=torch.uint8)
+    answers = torch.tensor([0, 1, 1, 1], dtype=torch.uint8)
+    assert confusion(answers, labels, 2).tolist() == [[1, 1], [0, 1]]
+
+
+def test_voxel_changes_against_sets():
+    generator = torch.Generator().manual_seed(0)
+    clouds = [
+        torch.cat([torch.zeros(90, 1), torch.randint(-9, 9, (90, 3), generator=generator)], 1)
+        .long()
+        .unique(dim=0)
+        for _ in range(2)
+    ]
+    changes = voxel_changes(*clouds, levels=4)
+    for level, row in enumerate(changes.tolist()):
+        before, after = (
+            {tuple(c // 2**level for c in cell[1:]) for cell in cloud.tolist()} for cloud in clouds
+        )
+        assert row == [len(after - before), len(before - after), len(before | after)]
+
+
+def test_displacement_against_brute_force():
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(60, 3, generator=generator) + 100
+    adv = clean + 0.02 * (torch.rand(60, 3, generator=generator) - 0.5)
+    moved = (adv.double() - clean.double()).norm(dim=1)
+    distances = torch.cdist(
+        adv.double(), clean.double(), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    there, back = distances.amin(1), distances.amin(0)
+    got = Displacement.of(clean, adv)
+    assert got.mean_m == pytest.approx(float(moved.mean()))
+    assert got.max_m == pytest.approx(float(moved.max()))
+    assert got.chamfer_m == pytest.approx(float((there.mean() + back.mean()) / 2))
+    assert got.hausdorff_m == pytest.approx(float(torch.maximum(there.max(), back.max())))
+    still = Displacement.of(clean, clean)
+    assert (still.chamfer_m, still.outlier_ratio) == (0, 1)
+    assert np.isnan(Displacement.of(clean[:5], adv[:5]).outlier_ratio)
+
+
+def test_the_nearest_point_is_drawn():
+    coords = torch.tensor([(0.0, 0, 0), (0, 0, 2), (1, 0, 0)])
+    seen = view(coords, turn_deg=0, tilt_deg=90)  # from straight above
+    colours = class_colours(torch.tensor([0, 1, 255], dtype=torch.uint8), [[9, 0, 0], [0, 9, 0]])
+    image = render(seen, colours, width=20, dot=1)
+    shown = {tuple(pixel) for pixel in image.reshape(-1, 3).tolist()}
+    assert (0, 9, 0) in shown
+    assert (9, 0, 0) not in shown
+    assert (205, 205, 208) in shown
