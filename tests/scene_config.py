@@ -1,6 +1,10 @@
 """A small attack on two made-up rooms, and a voxel network of random weights to be attacked."""
 
+import torch
 from run_config import QUIET, changed, node
+
+from leadgrad.data import SyntheticRooms
+from leadgrad.victims import MinkUNet
 
 NETWORK = node(
     "leadgrad.victims.MinkUNet",
@@ -34,3 +38,19 @@ def scene_config(**changes):
         "trainer": dict(QUIET),
     }
     return changed(config, changes)
+
+
+def random_voxel_network():
+    """``NETWORK`` with random weights that answer differently from point to point."""
+    torch.manual_seed(3)
+    network = MinkUNet(**NETWORK["init_args"])
+    data = SyntheticRooms(points=1500)
+    network.train()
+    for batch in data.test_dataloader():
+        network(batch["coords"], batch["color"])  # batch norms that fit the rooms
+    network.eval()
+    with torch.no_grad():
+        network.final.kernel.mul_(5)
+        batch = next(iter(data.test_dataloader()))
+        network.final.bias.sub_(network(batch["coords"], batch["color"]).mean(0))
+    return network

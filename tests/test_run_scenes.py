@@ -9,7 +9,7 @@ import pytest
 import torch
 from run_config import arguments, node
 from run_processes import start_ranks
-from scene_config import FGM, scene_config, threat
+from scene_config import FGM, NETWORK, random_voxel_network, scene_config, threat
 from tampering import edit, tensors
 
 from leadgrad.attacks import PointIFGSM, PointLinf
@@ -29,29 +29,11 @@ from leadgrad.pipelines.verify import opened, verify
 from leadgrad.victims import MinkUNet, Sigmoid, VoxelLGM
 
 
-def varied(run_dir):
-    """Weights of a network that answers differently from point to point."""
-    torch.manual_seed(3)
-    network = MinkUNet(
-        20, 0.3, encoder=[4] * 4, decoder=[4] * 4, blocks=[1] * 8, stem=4, stem_kernel=3
-    )
-    data = SyntheticRooms(points=1500)
-    network.train()
-    for batch in data.test_dataloader():
-        network(batch["coords"], batch["color"])  # batch norms that fit the rooms
-    network.eval()
-    with torch.no_grad():
-        network.final.kernel.mul_(5)
-        batch = next(iter(data.test_dataloader()))
-        network.final.bias.sub_(network(batch["coords"], batch["color"]).mean(0))
-    path = run_dir / "victim.pt"
-    torch.save(network.state_dict(), path)
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return varied(tmp_path_factory.mktemp("weights"))
+    path = tmp_path_factory.mktemp("weights") / "victim.pt"
+    torch.save(random_voxel_network().state_dict(), path)
+    return str(path)
 
 
 def attacked(run_dir, config, status=0):
@@ -236,9 +218,7 @@ def test_records_come_back_as_they_were(run):
 
 
 def test_a_network_that_answers_with_nan_is_refused():
-    network = MinkUNet(
-        20, 0.3, encoder=[4] * 4, decoder=[4] * 4, blocks=[1] * 8, stem=4, stem_kernel=3
-    )
+    network = MinkUNet(**NETWORK["init_args"])
     network.final.bias.data.fill_(torch.nan)
     attack = PointIFGSM(PointLinf(0.1), steps=2)
     module = AttackModule(network, attack, VoxelLGM(Sigmoid(10.0)))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from leadgrad.pipelines.paper import table1
+from leadgrad.pipelines.paper import scene_table, table1
 
-TABLES: dict[str, Callable[[Sequence[str]], int]] = {"1": table1.main, "strong": table1.main}
+TABLES: dict[str, Callable[[Sequence[str]], int]] = {
+    **dict.fromkeys(("1", "strong"), table1.main),
+    **dict.fromkeys(("3", "4", "6", "7"), scene_table.main),
+}
 """Name to the command that makes it, which gets the name as its first argument."""
 
 

@@ -76,6 +76,12 @@ class Entry:
         return f"{gap:+.1f} to FGM" if gap is not None and self.method == "LGM" else "–"
 
 
+def marked(fact: str) -> Markup:
+    """A sentence for a page, `code` in backticks set as code."""
+    escaped = str(escape(fact))
+    return Markup(_CODE.sub(r"<code>\1</code>", escaped))
+
+
 def p_words(p: float) -> str:
     """A p-value for people."""
     return "< 1e-6" if p < 1e-6 else f"{p:.2g}"
@@ -177,10 +183,10 @@ class Sheet:
     def markdown(self) -> str:
         """The table for a repository page."""
         parts = [f"# {self.title}", "", *(f"- {fact}" for fact in self.facts), ""]
-        parts += _markdown(list(self.CLEAN_HEADER), self.clean_lines())
-        parts += ["", *_markdown(self.header(), self.lines())]
+        parts += markdown_table(list(self.CLEAN_HEADER), self.clean_lines())
+        parts += ["", *markdown_table(self.header(), self.lines())]
         if self.mask_lines():
-            parts += ["", *_markdown(self.MASK_HEADER, self.mask_lines())]
+            parts += ["", *markdown_table(self.MASK_HEADER, self.mask_lines())]
         if self.missing:
             parts += ["", f"Not run: {', '.join(self.missing)}."]
         return "\n".join(parts) + "\n"
@@ -198,11 +204,10 @@ class Sheet:
 
     def html(self) -> str:
         """A page with the plots."""
-        marked = [_CODE.sub(r"<code>\1</code>", str(escape(fact))) for fact in self.facts]
         figures = [(caption, data_uri(data)) for caption, data in self.figures]
         return pages.get_template("table.html.j2").render(
             title=self.title,
-            facts=[Markup(fact) for fact in marked],
+            facts=[marked(fact) for fact in self.facts],
             text_columns=TEXT_COLUMNS,
             clean_header=self.CLEAN_HEADER,
             clean=self.clean_lines(),
@@ -215,6 +220,7 @@ class Sheet:
         )
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
     rows = [header, ["---"] * len(header), *lines]
     return ["| " + " | ".join(row) + " |" for row in rows]

@@ -1,0 +1,255 @@
+"""``leadgrad table 3 | 4 | 6 | 7``: the paper's tables of scenes, every cell measured by us."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from leadgrad.data import SceneDataModule
+from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.paper.render import markdown_table, marked
+from leadgrad.pipelines.paper.scene_cells import NOISE, Measured, SceneCell, confusions
+from leadgrad.pipelines.paper.scene_figures import budget_figure
+from leadgrad.pipelines.paper.scene_layout import (
+    FGM,
+    PAPER_CLASSES,
+    PAPER_CLEAN,
+    SETTINGS,
+    TABLES,
+    SceneTable,
+)
+from leadgrad.pipelines.pictures import data_uri
+from leadgrad.pipelines.progress import counting_progress
+from leadgrad.pipelines.report import pages
+from leadgrad.pipelines.scene_attack import voxelizer_of
+from leadgrad.pipelines.zoo import Card
+from leadgrad.victims.atomic import write_atomically
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table's finished content.
+
+    Args:
+        title: Of it.
+        facts: Sentences above it.
+        header: Column titles.
+        lines: Rows of text.
+        figure: Caption and PNG, or None.
+    """
+
+    title: str
+    facts: list[str]
+    header: list[str]
+    lines: list[list[str]]
+    figure: tuple[str, bytes] | None
+
+    def markdown(self) -> str:
+        """The table for a repository page."""
+        facts = [f"- {fact}" for fact in self.facts]
+        body = markdown_table(self.header, self.lines)
+        return "\n".join([f"# {self.title}", "", *facts, "", *body]) + "\n"
+
+    def csv(self) -> str:
+        """One line per row."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerows([self.header, *self.lines])
+        return buffer.getvalue()
+
+    def html(self) -> str:
+        """A self-contained page."""
+        figure = None if self.figure is None else (self.figure[0], data_uri(self.figure[1]))
+        return pages.get_template("scene_table.html.j2").render(
+            title=self.title,
+            facts=[marked(fact) for fact in self.facts],
+            header=self.header,
+            lines=self.lines,
+            figure=figure,
+        )
+
+
+def measured(cells: Sequence[SceneCell], folder: Path) -> dict[tuple[float, str], Measured]:
+    """MIoU of every finished cell, by budget in voxels and method."""
+    return {
+        (cell.row.eps_voxels, cell.method): Measured.of(confusions(cell.directory(folder)))
+        for cell in cells
+        if cell.finished(folder)
+    }
+
+
+def budget_lines(
+    table: SceneTable, cells: Sequence[SceneCell], folder: Path
+) -> tuple[list[str], list[list[str]], tuple[str, bytes] | None]:
+    """Header, rows and plot of a table of budgets: a row per budget and method."""
+    found = measured(cells, folder)
+    header = ["ε, voxels", "ε, m", "method", "T", "mIoU %", "95 %", "paper", "minus FGM, points"]
+    header += ["last iterate %", "voxels changed %", "M'/M"]
+    lines: list[list[str]] = []
+    done = [cell for cell in cells if cell.finished(folder)]
+    if done:
+        clean = Measured.of(confusions(done[0].directory(folder), clean=True))
+        paper = PAPER_CLEAN[table.settings]
+        interval = f"{clean.low:.2f}–{clean.high:.2f}"
+        first = ["", "", "before attack", "", f"{clean.miou:.2f}", interval, f"{paper:.2f}"]
+        lines.append([*first, "", "", "", ""])
+    for cell in done:
+        eps = cell.row.eps_voxels
+        own, results = found[eps, cell.method], cell.directory(folder).results()
+        frozen, paper_miou = found.get((eps, FGM)), table.paper(cell.method, eps)
+        gap = ""
+        if frozen is not None and cell.method != FGM:
+            gap = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*own.minus(frozen))
+        ratio = results["candidate_ratio"]
+        steps = results["attack"]["init_args"].get("steps", "")
+        lines.append(
+            [
+                f"{eps:g}",
+                f"{eps * cell.voxel_m:g}",
+                cell.method,
+                str(steps),
+                f"{own.miou:.2f}",
+                f"{own.low:.2f}–{own.high:.2f}",
+                "–" if paper_miou is None else f"{paper_miou:.2f}",
+                gap,
+                "" if cell.method in NOISE else f"{results['last_miou']:.2f}",
+                f"{results['architecture_change']['percent']:.2f}",
+                "" if ratio is None else f"{ratio:.2f}",
+            ]
+        )
+    curves: dict[str, list[tuple[float, Measured]]] = {}
+    for (eps, method), own in found.items():
+        curves.setdefault(method, []).append((eps, own))
+    figure = ("mIoU against the budget", budget_figure(curves)) if curves else None
+    return header, lines, figure
+
+
+def class_lines(
+    cells: Sequence[SceneCell], folder: Path
+) -> tuple[list[str], list[list[str]], None]:
+    """Header and rows of a table of classes: IoU before and under each method, the paper's beside.
+
+    The paper's numbers are ScanNet's; other data with its classes is shown beside them.
+    """
+    done = {
+        cell.method: cell.directory(folder).results() for cell in cells if cell.finished(folder)
+    }
+    if not done:
+        return ["class"], [], None
+    any_cell = next(cell for cell in cells if cell.finished(folder))
+    names = any_cell.directory(folder).run()["classes"]
+    columns = {"clean": next(iter(done.values()))["class_iou"]["clean"]}
+    columns |= {method: results["class_iou"]["adversarial"] for method, results in done.items()}
+    paper = {name: text.split() for name, text in PAPER_CLASSES.items()}
+    header = ["class"]
+    for column in columns:
+        header += [f"{column} %", "paper"]
+    lines = []
+    for number, name in enumerate(names):
+        if columns["clean"][number] is None:
+            continue
+        line = [name]
+        for column, values in columns.items():
+            line += [f"{values[number]:.1f}", paper[column][number]]
+        lines.append(line)
+    return header, lines, None
+
+
+def facts(table: SceneTable, card: Card, voxel_m: float, manifest: Any, command: str) -> list[str]:
+    """What has to be said above the table."""
+    return [
+        f"Command: `{command}`",
+        f"Victim: `{card.name}`, voxels of {voxel_m:g} m. Data: {manifest['count']} scenes of "
+        f"{manifest['dataset']}'s {manifest['split']} split.",
+        "mIoU over the points of all scenes, of each scene's worst iterate. Intervals: bootstrap "
+        "over scenes, the same resamplings for all rows.",
+        f"Steps, step sizes and slopes: the released program's for {table.settings}, lengths in "
+        "voxel edges. The row of FGM with LGM's settings has LGM's number of evaluations, step and "
+        "slopes; the paper has no such row.",
+        f"Paper: {table.settings} with the authors' victim.",
+    ]
+
+
+def main(args: Sequence[str]) -> int:
+    """Runs the command; the first argument is the table's name."""
+    name, *rest = args
+    table = TABLES[name]
+    parser = ArgumentParser(prog=f"leadgrad table {name}", description=table.title)
+    parser.add_argument("--victim", type=str, default="zoo/rooms_minkunet.safetensors")
+    parser.add_subclass_arguments(
+        SceneDataModule, "data", default={"class_path": "leadgrad.data.SyntheticRooms"}
+    )
+    parser.add_argument("--limit", type=int | None, default=None, help="Its first scenes only")
+    parser.add_argument("--budgets", type=list[float], default=[], help="ε in voxel edges")
+    parser.add_argument("--methods", type=list[str], default=[], help="Some of the columns")
+    parser.add_argument(
+        "--steps", type=int | None, default=None, help="Evaluations, of all methods"
+    )
+    parser.add_argument("--accelerator", type=str, default="auto")
+    parser.add_argument("--out", type=str, default="runs/scenes", help="Shared by the tables")
+    options = parser.parse_args(rest)
+    node = yaml.safe_load(parser.dump(options, skip_none=False))["data"]
+    node.setdefault("init_args", {})["limit"] = options.limit
+    card, folder = Card.read(options.victim), Path(options.out)
+    voxel_m = voxelizer_of(card.load()).voxel_m
+    cells = _cells(table, card, voxel_m, options)
+    shared = [
+        f"--data={json.dumps(node)}",
+        f"--trainer.accelerator={options.accelerator}",
+        "--trainer.enable_progress_bar=false",
+    ]
+    console = Console()
+    with counting_progress(console) as progress:
+        bar = progress.add_task("cells", total=len(cells))
+        for cell in cells:
+            progress.update(bar, description=cell.key())
+            cell.run(folder, shared)
+            progress.advance(bar)
+    header, lines, figure = (
+        class_lines(cells, folder) if table.classes else budget_lines(table, cells, folder)
+    )
+    command = shlex.join(["leadgrad", "table", *args])
+    manifest = instantiate(node).manifest()
+    sheet = Sheet(
+        table.title, facts(table, card, voxel_m, manifest, command), header, lines, figure
+    )
+    for suffix, text in (("md", sheet.markdown()), ("csv", sheet.csv()), ("html", sheet.html())):
+        write_atomically(folder / f"table{name}.{suffix}", text.encode())
+    show(sheet, console)
+    console.print(f"page: {folder / f'table{name}.html'}")
+    return 0
+
+
+def _cells(table: SceneTable, card: Card, voxel_m: float, options: Any) -> list[SceneCell]:
+    unknown = [method for method in options.methods if method not in table.methods]
+    if unknown:
+        raise ValueError(f"there is no method {unknown[0]!r}; choose from {list(table.methods)}")
+    budgets = options.budgets or table.budgets
+    rows = [table.row(eps) for eps in budgets] if budgets else list(SETTINGS[table.settings])
+    methods = options.methods or table.methods
+    return [
+        SceneCell(card, voxel_m, row, method, options.steps) for row in rows for method in methods
+    ]
+
+
+def show(sheet: Sheet, console: Console) -> None:
+    """Prints the table."""
+    if not console.is_terminal:
+        console.width = 200  # a log has no edge
+    printed = Table(title=sheet.title)
+    for name in sheet.header:
+        printed.add_column(name, justify="left" if name in ("method", "class") else "right")
+    for line in sheet.lines:
+        printed.add_row(*line)
+    console.print(printed)

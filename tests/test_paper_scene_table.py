@@ -1,0 +1,173 @@
+"""``leadgrad table 3 | 4 | 6 | 7`` on a small voxel network and made-up rooms."""
+
+import csv
+import hashlib
+import json
+
+import pytest
+import torch
+from run_config import node
+from safetensors.torch import save
+from scene_config import NETWORK, random_voxel_network
+
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.paper.scene_cells import DRAWS, Measured, SceneCell
+from leadgrad.pipelines.paper.scene_layout import (
+    CONTROL,
+    FGM,
+    LGM,
+    PAPER,
+    PAPER_CLASSES,
+    SETTINGS,
+    TABLES,
+)
+from leadgrad.pipelines.scene_records import SceneDirectory
+from leadgrad.pipelines.scene_scores import mean_class_iou
+
+DATA = node("leadgrad.data.SyntheticRooms", points=1500, test_rooms=3)
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    weights = tmp_path_factory.mktemp("zoo") / "small.safetensors"
+    data = save(random_voxel_network().state_dict())
+    weights.write_bytes(data)
+    content = {
+        "network": NETWORK,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "accuracy": {"test": {"miou": 1.0}},
+    }
+    weights.with_suffix(".json").write_text(json.dumps(content))
+    return weights
+
+
+@pytest.fixture(scope="module")
+def table(card, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tables")
+    options = [
+        *(f"--victim={card}", f"--data={json.dumps(DATA)}", "--limit=2", "--steps=3"),
+        *("--accelerator=cpu", f"--out={out}"),
+    ]
+    methods = '--methods=["Random","FGM","FGM, LGM\'s settings","LGM"]'
+    assert main(["table", "3", *options, "--budgets=[0.5]", methods]) == 0
+    return out, options
+
+
+def lines_of(out, name):
+    with (out / f"table{name}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_3_says_what_the_runs_say(table):
+    out, _ = table
+    lines = lines_of(out, "3")
+    methods = ["before attack", "Random", "FGM", CONTROL, LGM]
+    assert [line["method"] for line in lines] == methods
+    cells = out / "cells/small/eps-0.5-voxels"
+    for method, name in {"FGM": "FGM-3steps", LGM: "LGM-3steps", "Random": "Random"}.items():
+        results = SceneDirectory(cells / name).results()
+        (line,) = [line for line in lines if line["method"] == method]
+        assert float(line["mIoU %"]) == pytest.approx(results["adversarial_miou"], abs=0.005)
+        assert results["threat"]["init_args"]["eps_m"] == pytest.approx(0.15)
+    paper = {line["method"]: line["paper"] for line in lines}
+    assert paper == {
+        "before attack": "72.22",
+        "Random": "70.07",
+        FGM: "55.51",
+        CONTROL: "–",
+        LGM: "11.51",
+    }
+    assert lines[-1]["minus FGM, points"].count(",") == 1
+    page = (out / "table3.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert "| FGM, LGM's settings |" in (out / "table3.md").read_text()
+
+
+def test_settings_reach_the_attack(table):
+    out, _ = table
+    cells = out / "cells/small/eps-0.5-voxels"
+    attack = {
+        name: SceneDirectory(cells / f"{name}-3steps").results()
+        for name in ("FGM", "LGM", "FGM-LGMs-settings")
+    }
+    slopes = {
+        name: results["method"]["init_args"]["input"]["init_args"]["slope"]
+        for name, results in attack.items()
+    }
+    assert slopes == {"FGM": 20, "LGM": 10, "FGM-LGMs-settings": 10}
+    assert attack["LGM"]["attack"]["init_args"]["step_size_m"] == pytest.approx(0.15)
+    assert attack["FGM"]["candidate_ratio"] == 1 < attack["LGM"]["candidate_ratio"]
+
+
+def test_table_6_takes_the_runs_of_table_3(table):
+    out, options = table
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("results.json")}
+    assert main(["table", "6", *options]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("results.json")}
+    lines = lines_of(out, "6")
+    results = SceneDirectory(out / "cells/small/eps-0.5-voxels/LGM-3steps").results()
+    wall = next(line for line in lines if line["class"] == "wall")
+    assert float(wall["LGM %"]) == pytest.approx(results["class_iou"]["adversarial"][0], abs=0.05)
+    assert len(lines) == sum(iou is not None for iou in results["class_iou"]["clean"])
+
+
+def test_table_7_has_the_relation_functions(table):
+    out, options = table
+    assert main(["table", "7", *options, "--budgets=[0.5]"]) == 0
+    found = {line["method"]: line["paper"] for line in lines_of(out, "7")}
+    assert found == {
+        "before attack": "72.22",
+        "LGM, BI": "60.21",
+        "LGM, RBF": "16.62",
+        "LGM": "11.51",
+    }
+    run = SceneDirectory(out / "cells/small/eps-0.5-voxels/LGM-RBF-3steps").results()
+    assert run["method"]["init_args"]["surrogate"]["class_path"].endswith("RBF")
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--budgets=[0.3]", "has settings for budgets of 0.25, 0.5, 1, 2.5 voxels, got 0.3"),
+        ("--methods=[PGD]", "there is no method 'PGD'"),
+        ("--victim=nothing.safetensors", "no card of a published victim"),
+    ],
+)
+def test_what_there_is_not_is_named(table, capsys, option, says):
+    _, options = table
+    assert main(["table", "3", *options, option]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_the_papers_tables_are_whole():
+    for name, table in TABLES.items():
+        rows = SETTINGS[table.settings]
+        assert all(len(numbers) == len(rows) for numbers in PAPER[table.settings].values()), name
+    assert {len(text.split()) for text in PAPER_CLASSES.values()} == {20}
+    # Its last column, the mean, as far as one decimal of each class tells
+    for method, mean in ((LGM, 11.5), (FGM, 55.5), ("clean", 72.2)):
+        values = [float(value) for value in PAPER_CLASSES[method].split()]
+        assert sum(values) / 20 == pytest.approx(mean, abs=0.1)
+
+
+def test_every_setting_makes_options(card):
+    for table in TABLES.values():
+        for row in SETTINGS[table.settings]:
+            for method in table.methods:
+                options = SceneCell(None, 0.02, row, method).options()
+                assert f"--model.attack.threat.eps_m={row.eps_voxels * 0.02:.9g}" in options
+
+
+def test_intervals_are_a_bootstrap_over_scenes():
+    generator = torch.Generator().manual_seed(1)
+    counts = torch.randint(0, 50, (5, 3, 3), generator=generator)
+    own = Measured.of(counts)
+    assert own.miou == pytest.approx(mean_class_iou(counts.sum(0)))
+    picks = torch.randint(0, 5, (DRAWS, 5), generator=torch.Generator().manual_seed(0))
+    slow = [mean_class_iou(counts[pick].sum(0)) for pick in picks[:50]]
+    torch.testing.assert_close(own.draws[:50], torch.tensor(slow, dtype=torch.float64))
+    assert own.low < own.miou < own.high
+    assert own.minus(own) == (0, 0, 0)
+    worse = Measured.of(counts - torch.diag_embed(counts.diagonal(dim1=1, dim2=2) // 2))
+    difference, low, high = worse.minus(own)
+    assert low <= difference <= high < 0
