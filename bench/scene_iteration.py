@@ -145,15 +145,12 @@ def main() -> None:
         f"{len(scene.coords):,} points, {voxels:,} voxels of {options.voxel_m:g} m, "
         f"M'/M {scene.candidates(scene.step_m):.2f}, {torch.get_num_threads()} threads\n"
     )
-    print(
-        "| | least s | median s | of FGM's least | peak MiB |\n| --- | ---: | ---: | ---: | ---: |"
-    )
-    for name, spent in times.items():
-        share = min(spent) / min(times["FGM"])
-        print(
-            f"| {name} | {min(spent):.2f} | {statistics.median(spent):.2f} | {share:.2f} | "
-            f"{peak_mib(name, options):.0f} |"
-        )
+    print("| | least s | median s | of FGM's least | peak MiB |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, own in times.items():
+        least, middle, peak = min(own), statistics.median(own), peak_mib(name, options)
+        share = least / min(times["FGM"])
+        print(f"| {name} | {least:.2f} | {middle:.2f} | {share:.2f} | {peak:.0f} |")
 
 
 if __name__ == "__main__":
