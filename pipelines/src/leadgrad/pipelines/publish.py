@@ -15,11 +15,12 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from leadgrad.data import ImageDataModule
+from leadgrad.data import ImageDataModule, SceneDataModule
 from leadgrad.pipelines.gate_curves import varying_gates
 from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.results import versions, wilson
 from leadgrad.pipelines.rundir import RunDirectory, RunError
+from leadgrad.pipelines.scene_publish import scene_accuracy, summary_line
 from leadgrad.victims import (
     GatedNetwork,
     load_published,
@@ -96,6 +97,26 @@ def cost(network: nn.Module, measured: Measured) -> dict[str, Any] | None:
     }
 
 
+def image_accuracy(
+    network: nn.Module, data: ImageDataModule
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+    """The card's accuracy and data manifests, by split, and its cost, of images not trained on."""
+    accuracy, manifests, costs = {}, {}, {}
+    for split in data.split_names:
+        data.attack_split = split
+        manifests[split] = data.manifest()
+        measured = measure(network, data, split)
+        costs[split] = cost(network, measured)
+        low, high = wilson(measured.right, measured.count)
+        accuracy[split] = {
+            "right": measured.right,
+            "count": measured.count,
+            "percent": round(100 * measured.right / measured.count, 3),
+            "wilson_95": [round(low, 3), round(high, 3)],
+        }
+    return accuracy, manifests, costs["heldout" if "heldout" in costs else "test"]
+
+
 def training_seconds(tensorboard: Path) -> float:
     """Seconds between the first and the last curve point of each session, summed."""
     seconds = 0.0
@@ -120,7 +141,8 @@ def publish(
         target: Path of the new ``.safetensors`` file.
         root: Of the data set, where it has one.
         device: What the fit ran on, in words.
-        published: Accuracy that others published for this kind of victim, in percent, for C5.
+        published: Accuracy (of scenes: mIoU) that others published for this kind of victim, in
+            percent, for C5.
 
     Returns:
         The card.
@@ -140,23 +162,16 @@ def publish(
     network = instantiate(node)
     load_published(network, trained, sha256=training["weights_sha256"])
     victim = prepare_for_attack(network.eval())
-    data: ImageDataModule = instantiate(
+    data: ImageDataModule | SceneDataModule = instantiate(
         fit["fingerprint"]["data"], **({} if root is None else {"root": root})
     )
-    accuracy, manifests, costs = {}, {}, {}
-    for split in data.split_names:
-        data.attack_split = split
-        manifests[split] = data.manifest()
-        measured = measure(victim, data, split)
-        costs[split] = cost(victim, measured)
-        low, high = wilson(measured.right, measured.count)
-        accuracy[split] = {
-            "right": measured.right,
-            "count": measured.count,
-            "percent": round(100 * measured.right / measured.count, 3),
-            "wilson_95": [round(low, 3), round(high, 3)],
-            "trained_on": split in TRAINED_ON,
-        }
+    spent = None
+    if isinstance(data, SceneDataModule):
+        accuracy, manifests = scene_accuracy(victim, data)
+    else:
+        accuracy, manifests, spent = image_accuracy(victim, data)
+    for split, measured in accuracy.items():
+        measured["trained_on"] = split in TRAINED_ON
     goal.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(trained, goal)
     card = {
@@ -166,7 +181,7 @@ def publish(
         "bytes": goal.stat().st_size,
         "accuracy": accuracy,
         "published_accuracy": published,
-        "cost": costs["heldout" if "heldout" in costs else "test"],
+        "cost": spent,
         "data": manifests,
         "recipe": fit["fingerprint"],
         "command": fit["command"],
@@ -200,9 +215,11 @@ def main(args: Sequence[str]) -> int:
         published=options.published,
     )
     console = Console()
-    for split, counted in card["accuracy"].items():
-        console.print(
-            f"{split:<12} {counted['right']} / {counted['count']} = {counted['percent']} %"
-        )
+    for split, measured in card["accuracy"].items():
+        if "miou" in measured:
+            console.print(summary_line(split, measured))
+        else:
+            right, count = measured["right"], measured["count"]
+            console.print(f"{split:<12} {right} / {count} = {measured['percent']} %")
     console.print(f"cost: {card['cost']}")
     return 0

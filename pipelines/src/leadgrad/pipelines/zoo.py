@@ -80,9 +80,14 @@ class Card:
         ]
 
     def right(self, split: str) -> tuple[int, int] | None:
-        """Samples that the victim got right, and their number; None if the split is not there."""
+        """Samples that the victim got right, and their number.
+
+        None if the split is not there, or holds scenes, of which none is right or wrong.
+        """
         counted = self.content["accuracy"].get(split)
-        return None if counted is None else (int(counted["right"]), int(counted["count"]))
+        if counted is None or "right" not in counted:
+            return None
+        return int(counted["right"]), int(counted["count"])
 
 
 def _option(value: Any) -> str:

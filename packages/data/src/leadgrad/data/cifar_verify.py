@@ -1,7 +1,6 @@
 """Checks a CIFAR-10 folder and names everything that is wrong with it in one pass."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from leadgrad.data.cifar_files import (
@@ -12,6 +11,7 @@ from leadgrad.data.cifar_files import (
     find_layout,
 )
 from leadgrad.data.cifar_pickle import CifarFileError
+from leadgrad.data.folder_report import FolderReport
 
 # MD5 of the files inside the official python archive.
 _OFFICIAL_MD5 = {
@@ -24,19 +24,6 @@ _OFFICIAL_MD5 = {
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
 _OFFICIAL_IMAGES = 10_000
-
-
-@dataclass(frozen=True)
-class FolderReport:
-    """What `find_problems` saw.
-
-    Attributes:
-        problems: One line per fault; any of them makes the folder unfit for use.
-        notes: One line per deviation from the official files that does no harm by itself.
-    """
-
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def find_problems(root: str | Path) -> FolderReport:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leadgrad.data.cifar_verify import FolderReport
+from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.s3dis_text import read_points
 from leadgrad.data.scene_batch import IGNORE_LABEL, MAX_COORD_M
 from leadgrad.data.scene_files import SceneFileError

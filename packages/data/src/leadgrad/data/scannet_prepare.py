@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leadgrad.data.cifar_verify import FolderReport
+from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.ply import read_vertices
 from leadgrad.data.scene_batch import IGNORE_LABEL
 from leadgrad.data.scene_files import SceneFileError

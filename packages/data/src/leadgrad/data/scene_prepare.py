@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from leadgrad.data.cifar_verify import FolderReport
+from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.ply import PlyError
 from leadgrad.data.scene_files import (
     FORMAT,

@@ -33,6 +33,10 @@ class SceneSegmenter(VictimTraining):
     Args:
         network: Points to logits.
         recipe: Optimiser and learning rate.
+
+    Attributes:
+        val_confusion: Of the last validation's points, labels in rows, answers in columns, summed
+            over devices. Shape: (K, K), int64; None before the first.
     """
 
     monitor = "val_miou"
@@ -41,6 +45,7 @@ class SceneSegmenter(VictimTraining):
         super().__init__(network, recipe)
         classes = network.final.kernel.shape[1]
         self.val_counts = MulticlassConfusionMatrix(classes, ignore_index=IGNORE)
+        self.val_confusion: Tensor | None = None
 
     @property
     def victim(self) -> MinkUNet:
@@ -67,17 +72,22 @@ class SceneSegmenter(VictimTraining):
         loss = loss / counted.clamp_min(1)
         return loss, {"cross_entropy": loss}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts answers."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Counts answers, and returns them. Shape: (P,), int64."""
         logits = self(batch["coords"], batch["color"], batch["scene"]).float()
-        self.val_counts.update(logits.argmax(1), batch["label"])
-        loss = F.cross_entropy(logits, batch["label"], ignore_index=IGNORE)
-        self.log("val_loss", loss, batch_size=len(batch["label"]), sync_dist=True)
+        answers: Tensor = logits.argmax(1)
+        self.val_counts.update(answers, batch["label"])
+        counted = int((batch["label"] != IGNORE).sum())
+        if counted:  # the mean of nothing would be NaN
+            loss = F.cross_entropy(logits, batch["label"], ignore_index=IGNORE)
+            self.log("val_loss", loss, batch_size=counted, sync_dist=True)
+        return answers
 
     def on_validation_epoch_end(self) -> None:
         """Logs what the confusion matrix says."""
-        counts = self.val_counts.compute().double()
+        self.val_confusion = self.val_counts.compute()
         self.val_counts.reset()
+        counts = self.val_confusion.double()
         right, union = counts.diag(), counts.sum(0) + counts.sum(1) - counts.diag()
         occurs = counts.sum(1) > 0
         miou = 100 * (right[occurs] / union[occurs]).mean()
