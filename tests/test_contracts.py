@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+import scene_contracts as scenes
 import torch
 from own_victims import OwnGated
 from torch import nn
@@ -28,7 +29,14 @@ from leadgrad.attacks import (
     RandomNoise,
     dlr,
 )
-from leadgrad.data import CIFAR10, Digits, FakeCIFAR10, ImageDataModule, check_batch
+from leadgrad.data import (
+    CIFAR10,
+    Digits,
+    FakeCIFAR10,
+    ImageDataModule,
+    SceneDataModule,
+    check_batch,
+)
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.victims import FGM, LGM, DynConv, Gate, GatedNetwork, ResNet, Sigmoid, SkipNet
@@ -84,9 +92,10 @@ def public(module, base) -> set[str]:
 def test_the_tables_of_this_file_are_complete():
     assert public(leadgrad.data, ImageDataModule) == set(DATA)
     networks = public(leadgrad.victims, nn.Module) - {"Gate", "GatedNetwork"}
-    assert networks == set(VICTIMS) - {"own module"}
+    assert networks - set(scenes.VICTIMS) == set(VICTIMS) - {"own module"}
     bases = {"Attack", "SignGradientAttack", "RandomRestarts"}
-    assert public(leadgrad.attacks, Attack) - bases == set(ATTACKS)
+    assert public(leadgrad.attacks, Attack) - bases - set(scenes.ATTACKS) == set(ATTACKS)
+    assert public(leadgrad.data, SceneDataModule) == set(scenes.DATA)
 
 
 @pytest.fixture(params=DATA)

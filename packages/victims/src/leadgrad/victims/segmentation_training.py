@@ -77,10 +77,10 @@ class SceneSegmenter(VictimTraining):
         logits = self(batch["coords"], batch["color"], batch["scene"]).float()
         answers: Tensor = logits.argmax(1)
         self.val_counts.update(answers, batch["label"])
-        counted = int((batch["label"] != IGNORE).sum())
-        if counted:  # the mean of nothing would be NaN
-            loss = F.cross_entropy(logits, batch["label"], ignore_index=IGNORE)
-            self.log("val_loss", loss, batch_size=counted, sync_dist=True)
+        loss = F.cross_entropy(logits, batch["label"], ignore_index=IGNORE, reduction="sum")
+        # A scene without a labelled point counts as one of loss 0: every device has to log
+        counted = max(1, int((batch["label"] != IGNORE).sum()))
+        self.log("val_loss", loss / counted, batch_size=counted, sync_dist=True)
         return answers
 
     def on_validation_epoch_end(self) -> None:

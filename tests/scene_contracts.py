@@ -1,0 +1,75 @@
+"""What serves, is, and attacks a scene: the tables of test_contracts.py for point clouds."""
+
+from pathlib import Path
+
+import numpy as np
+from scene_config import NETWORK
+
+from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise
+from leadgrad.data import S3DIS, ScanNet, SceneDataModule, SyntheticRooms
+from leadgrad.data.s3dis_prepare import prepare_s3dis
+from leadgrad.data.scannet_prepare import prepare_scannet
+from leadgrad.victims import MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
+
+
+def rooms(root: Path) -> SceneDataModule:
+    return SyntheticRooms(points=1000, train_rooms=2, validation_rooms=1, test_rooms=3)
+
+
+def scannet(root: Path) -> SceneDataModule:
+    """Three scans of a few points in the official layout, prepared."""
+    draws = np.random.default_rng(0)
+    names = [f"scene000{number}_00" for number in range(3)]
+    for name in names:
+        folder = root / "raw" / "scans" / name
+        folder.mkdir(parents=True)
+        points = draws.random((40, 3)).astype(np.float32)
+        colours = draws.integers(0, 256, (40, 4), dtype=np.uint8)
+        for suffix, labels in (("", None), (".labels", draws.integers(0, 40, 40))):
+            lines = ["ply", "format ascii 1.0", "element vertex 40"]
+            lines += [f"property float {axis}" for axis in "xyz"]
+            lines += [f"property uchar {c}" for c in ("red", "green", "blue", "alpha")]
+            lines += [] if labels is None else ["property ushort label"]
+            lines.append("end_header")
+            for number in range(40):
+                values = [*points[number].tolist(), *colours[number].tolist()]
+                values += [] if labels is None else [int(labels[number])]
+                lines.append(" ".join(map(str, values)))
+            (folder / f"{name}_vh_clean_2{suffix}.ply").write_text("\n".join(lines) + "\n")
+    outcomes = list(prepare_scannet(root / "raw", root / "ready"))
+    assert [outcome.problem for outcome in outcomes] == [""] * 3
+    splits = {"train": names[:2], "validation": names}
+    return ScanNet(root / "ready", splits, attack_split="validation")
+
+
+def s3dis(root: Path) -> SceneDataModule:
+    """Three rooms of a few points in the official layout, prepared."""
+    draws = np.random.default_rng(0)
+    for area, room in ((1, "office_1"), (5, "hallway_1"), (5, "office_1"), (5, "office_2")):
+        folder = root / "raw" / f"Area_{area}" / room / "Annotations"
+        folder.mkdir(parents=True)
+        for kind in ("chair_1", "floor_1"):
+            values = np.concatenate(
+                [draws.random((30, 3)) * 3, draws.integers(0, 256, (30, 3))], axis=1
+            )
+            np.savetxt(folder / f"{kind}.txt", values, fmt="%.3f %.3f %.3f %d %d %d")
+    outcomes = list(prepare_s3dis(root / "raw", root / "ready"))
+    assert [outcome.problem for outcome in outcomes] == [""] * 4
+    areas = {"train": ["Area_1"], "validation": ["Area_5"], "test": ["Area_5"]}
+    return S3DIS(root / "ready", areas, attack_split="test")
+
+
+DATA = {"SyntheticRooms": rooms, "ScanNet": scannet, "S3DIS": s3dis}
+"""Data with three scenes to attack, made below a folder."""
+
+VICTIMS = {
+    "MinkUNet": lambda: MinkUNet(**NETWORK["init_args"]),
+    "MinkUNet with coordinates": lambda: MinkUNet(
+        **{**NETWORK["init_args"], "coordinate_features": True}
+    ),
+}
+METHODS = {"FGM": VoxelFGM(Sigmoid(10.0)), "LGM": VoxelLGM(Sigmoid(10.0))}
+ATTACKS: dict[str, Attack] = {
+    "PointIFGSM": PointIFGSM(PointLinf(0.1), steps=3, step_size_m=0.05),
+    "PointNoise": PointNoise(PointLinf(0.1)),
+}
