@@ -20,6 +20,9 @@ SAMPLES = 8  # times as many directions, so that the batch is one of 64
 HALF_STEPS = (1e-6, 1e-5, 1e-7)
 """In the [0, 1] image. A wrong gradient is wrong at each, while a kink of ReLU or rounding spoils
 a right one at some."""
+JITTER = 1e-3
+"""By which images are moved before their gradient is measured. Equal pixels can put a ReLU exactly
+on its kink, where every difference, but no derivative, is the mean of two slopes."""
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -58,7 +61,7 @@ def _truth(subject: Subject, ask: Question, method: GradientMethod) -> Check:
     few = subject.rows(slice(SAMPLES))
     if few.images.device.type == "mps":
         return ask.skipped("this device has no float64")
-    x = few.images.repeat_interleave(DIRECTIONS, 0).double()
+    x = _jittered(few).repeat_interleave(DIRECTIONS, 0)
     network = copy.deepcopy(subject.module.victim).double()
     try:
         with torch.no_grad():
@@ -129,6 +132,19 @@ def _relative_error(measured: Tensor, claimed: Tensor) -> Tensor:
     # The floor: no change and no gradient agree
     error: Tensor = (measured - claimed).norm(dim=1) / scale.clamp_min(1e-300)
     return error
+
+
+def _jittered(few: Subject) -> Tensor:
+    """The images a little off their place, each in its own way. Shape: (N, 3, H, W), float64."""
+    moved = [
+        torch.rand(
+            few.images.shape[1:],
+            generator=sample_generator(0, sample, "gradient truth, place"),
+            dtype=torch.float64,
+        )
+        for sample in few.index.tolist()
+    ]
+    return few.images.double() + JITTER * torch.stack(moved).to(few.images.device)
 
 
 def _draws(few: Subject, classes: int) -> tuple[Tensor, Tensor]:
