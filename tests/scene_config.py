@@ -1,7 +1,12 @@
 """A small attack on two made-up rooms, and a voxel network of random weights to be attacked."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import torch
 from run_config import QUIET, changed, node
+from safetensors.torch import save
 
 from leadgrad.data import SyntheticRooms
 from leadgrad.victims import MinkUNet
@@ -54,3 +59,17 @@ def random_voxel_network():
         batch = next(iter(data.test_dataloader()))
         network.final.bias.sub_(network(batch["coords"], batch["color"]).mean(0))
     return network
+
+
+def published_voxel_network(folder: Path) -> Path:
+    """Weights and card of ``random_voxel_network``."""
+    weights = folder / "small.safetensors"
+    data = save(random_voxel_network().state_dict())
+    weights.write_bytes(data)
+    content = {
+        "network": NETWORK,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "accuracy": {"test": {"miou": 1.0}},
+    }
+    weights.with_suffix(".json").write_text(json.dumps(content))
+    return weights

@@ -1,14 +1,12 @@
 """``leadgrad table 3 | 4 | 6 | 7`` on a small voxel network and made-up rooms."""
 
 import csv
-import hashlib
 import json
 
 import pytest
 import torch
 from run_config import node
-from safetensors.torch import save
-from scene_config import NETWORK, random_voxel_network
+from scene_config import published_voxel_network
 
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.paper.scene_cells import DRAWS, Measured, SceneCell
@@ -29,16 +27,7 @@ DATA = node("leadgrad.data.SyntheticRooms", points=1500, test_rooms=3)
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
-    weights = tmp_path_factory.mktemp("zoo") / "small.safetensors"
-    data = save(random_voxel_network().state_dict())
-    weights.write_bytes(data)
-    content = {
-        "network": NETWORK,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "accuracy": {"test": {"miou": 1.0}},
-    }
-    weights.with_suffix(".json").write_text(json.dumps(content))
-    return weights
+    return published_voxel_network(tmp_path_factory.mktemp("zoo"))
 
 
 @pytest.fixture(scope="module")

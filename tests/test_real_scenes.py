@@ -1,5 +1,6 @@
 """The readers on real scans of ScanNet and a real room of S3DIS, where there are some."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from leadgrad.data.s3dis_prepare import prepare_s3dis, verify_raw_s3dis, verify_
 from leadgrad.data.scannet import ScanNet
 from leadgrad.data.scannet_prepare import prepare_scannet, verify_raw_scannet, verify_scannet
 from leadgrad.data.scene_batch import check_scene_batch
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.scene_records import SceneDirectory
 
 DATA = os.environ.get("LEADGRAD_DATA")
 pytestmark = pytest.mark.skipif(DATA is None, reason="LEADGRAD_DATA names no folder of real data")
@@ -89,3 +92,44 @@ def test_an_s3dis_room(s3dis):
     assert outcome.state == "kept"
     (batch,) = datamodule.train_dataloader()
     check_scene_batch(batch, 13)
+
+
+def voxel_network(classes, **arguments):
+    widths = {"encoder": [8] * 4, "decoder": [8] * 4, "blocks": [1] * 8, "stem": 8}
+    return {
+        "class_path": "leadgrad.victims.MinkUNet",
+        "init_args": {"num_classes": classes, **widths, **arguments},
+    }
+
+
+@pytest.mark.parametrize("method", ["VoxelFGM", "VoxelLGM"])
+@pytest.mark.parametrize("name", ["scannet", "s3dis"])
+def test_an_attack_verifies(name, method, request, tmp_path):
+    """Random weights: what counts is that reader, attack, records and verification agree."""
+    if name == "scannet":
+        root, names = request.getfixturevalue("scannet")
+        network = voxel_network(20, voxel_m=0.05)
+        data = {"class_path": "leadgrad.data.ScanNet"}
+        data["init_args"] = {"splits": {"validation": names}, "attack_split": "validation"}
+    else:
+        root = request.getfixturevalue("s3dis")
+        network = voxel_network(13, voxel_m=0.05, coordinate_features=True)
+        data = {"class_path": "leadgrad.data.S3DIS", "init_args": {"areas": {"test": ["Area_0"]}}}
+    data["init_args"] |= {"root": str(root), "limit": 1}
+    args = [
+        f"--model.network={json.dumps(network)}",
+        "--model.attack=leadgrad.attacks.PointIFGSM",
+        "--model.attack.threat=leadgrad.attacks.PointLinf",
+        "--model.attack.threat.eps_m=0.02",
+        "--model.attack.steps=2",
+        f"--model.method=leadgrad.victims.{method}",
+        f"--data={json.dumps(data)}",
+        "--trainer.accelerator=cpu",
+        "--trainer.enable_progress_bar=false",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    assert main(["attack", *args]) == 0
+    assert main(["verify", str(tmp_path / "run")]) == 0
+    results = SceneDirectory(tmp_path / "run").results()
+    assert results["points"] > 20_000
+    assert (results["candidate_ratio"] > 1) == (method == "VoxelLGM")

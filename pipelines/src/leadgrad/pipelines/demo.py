@@ -18,6 +18,7 @@ from rich.console import Console
 from leadgrad.data import Digits
 from leadgrad.pipelines.attack_cli import attack
 from leadgrad.pipelines.demo_report import DemoReport
+from leadgrad.pipelines.demo_scenes import METHODS, run_scenes
 from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.train_cli import fit
@@ -151,6 +152,12 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--short", action="store_true", help="Two rows, 100 digits: whether it works, not a result"
     )
+    parser.add_argument(
+        "--scene_victim",
+        type=str,
+        default="zoo/rooms_minkunet.safetensors",
+        help="Published MinkUNet of the 3D part, which is left out without it",
+    )
     options = parser.parse_args(list(args))
     directory = Path(options.run_dir)
     rows = (ROWS[0], ROWS[2]) if options.short else ROWS
@@ -178,6 +185,26 @@ def main(args: Sequence[str]) -> int:
                     report.add(row, victim.name, method, cell.path(), results)
                     progress.advance(task)
     report.print(console)
+    if Path(options.scene_victim).exists():
+        console.rule("attacking rooms")
+        with counting_progress(console) as progress:
+            task = progress.add_task("scenes", total=len(METHODS))
+
+            def started(method: str) -> None:
+                done = METHODS.index(method)
+                progress.update(task, description=f"rooms {method}", completed=done)
+
+            report.scenes = run_scenes(
+                directory, options.scene_victim, short=options.short, started=started
+            )
+            progress.update(task, completed=len(METHODS))
+        report.scenes.print(console)
+    else:
+        console.print(
+            f"The 3D part is left out: there is no {options.scene_victim}; run the demo in the "
+            "repository, or give --scene_victim.",
+            style="yellow",
+        )
     console.print(f"report: {report.write()}")
     poor = {name: value for name, value in accuracy.items() if value < WANTED_ACCURACY}
     for name, value in poor.items():

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from leadgrad.pipelines.demo_scenes import SceneDemo
 from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.pictures import data_uri, figure_png
 from leadgrad.pipelines.report import pages
@@ -44,6 +45,9 @@ class DemoReport:
         directory: The demo's run directory.
         rows: Of the table.
         clean: Held-out accuracy of each victim in percent.
+        cells: What was added.
+        samples: Attacked digits.
+        scenes: The 3D part, where there was one.
     """
 
     directory: Path
@@ -51,6 +55,7 @@ class DemoReport:
     clean: dict[str, float]
     cells: dict[tuple[Row, str, str], Entry] = field(default_factory=dict)
     samples: int = 0
+    scenes: SceneDemo | None = None
 
     def add(
         self,
@@ -102,6 +107,7 @@ class DemoReport:
             clean=self.clean,
             lines=self.lines(),
             samples=self.samples,
+            scenes=self.scenes,
             chart=self._chart(),
         )
         path = self.directory / "report.html"

@@ -14,7 +14,7 @@ BACKGROUND, IGNORED = 255, (205, 205, 208)
 Floats = NDArray[np.float64]
 
 
-def view(coords: Tensor, *, turn_deg: float = 35.0, tilt_deg: float = 50.0) -> Floats:
+def view(coords: Tensor, *, turn_deg: float = 35.0, tilt_deg: float = 62.0) -> Floats:
     """Positions as a camera far away sees them: right, up, and towards it.
 
     Args:
@@ -34,19 +34,24 @@ def view(coords: Tensor, *, turn_deg: float = 35.0, tilt_deg: float = 50.0) -> F
     return np.stack([right, up, near], 1)
 
 
-def render(seen: Floats, colours: NDArray[np.uint8], *, width: int = 420, dot: int = 3) -> Pixels:
+def render(
+    seen: Floats, colours: NDArray[np.uint8], *, width: int = 420, dot: int | None = None
+) -> Pixels:
     """Points as an image.
 
     Args:
         seen: As of ``view``.
         colours: 8-bit RGB of each point. Shape: (P, 3).
         width: Of the image in pixels; its height follows from the scene.
-        dot: Edge of a point's square in pixels.
+        dot: Edge of a point's square in pixels; None: so that surfaces just close.
 
     Returns:
         Shape: (H, width, 3), uint8.
     """
     low, high = seen[:, :2].min(0), seen[:, :2].max(0)
+    if dot is None:
+        shape = (high[1] - low[1]) / max(high[0] - low[0], 1e-6)
+        dot = int(np.clip(1.5 * width * np.sqrt(shape / len(seen)), 2, 7))
     scale = (width - dot - 1) / max(high[0] - low[0], 1e-6)
     height = int(min((high[1] - low[1]) * scale, 2 * width)) + dot + 1
     column = ((seen[:, 0] - low[0]) * scale).astype(int)

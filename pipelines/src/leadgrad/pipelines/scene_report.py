@@ -56,7 +56,13 @@ def write_scene_report(run: SceneDirectory, palette: list[list[int]]) -> None:
         rows=scene_result_rows(results),
         settings=scene_setting_rows(results),
         classes=class_rows(results, header["classes"]),
-        legend=list(zip(header["classes"], palette, strict=True)),
+        legend=[
+            (name, colour)
+            for name, colour, iou in zip(
+                header["classes"], palette, results["class_iou"]["clean"], strict=True
+            )
+            if iou is not None
+        ],
         scenes=[
             _shown(record, names[int(record.index)], palette, eps_m)
             for record in islice(run.records(), SHOWN)

@@ -1,0 +1,44 @@
+"""The demo's 3D part, on a small network and rooms of few points."""
+
+import re
+
+import pytest
+from rich.console import Console
+from scene_config import published_voxel_network
+
+from leadgrad.pipelines import demo_scenes
+from leadgrad.pipelines.demo_report import DemoReport
+from leadgrad.pipelines.demo_scenes import METHODS, run_scenes
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # as the command line does
+    monkeypatch.setattr(demo_scenes, "POINTS", 1500)
+    weights, names = published_voxel_network(tmp_path), []
+    demo = run_scenes(tmp_path, str(weights), short=True, started=names.append)
+    return tmp_path, demo, names
+
+
+def test_every_method_has_its_line_and_run(found, capsys):
+    directory, demo, names = found
+    assert [line.method for line in demo.lines] == list(METHODS) == names
+    assert demo.eps_m == pytest.approx(0.15)  # half of the network's voxels of 0.3 m
+    for line in demo.lines:
+        assert (directory / line.path).exists()
+        assert line.miou <= demo.clean + 1e-9 or line.method == "Random"
+    demo.print(Console())
+    assert "before attack" in capsys.readouterr().out
+
+
+def test_the_report_shows_it(found):
+    directory, demo, _ = found
+    report = DemoReport(directory, (), {"static": 1.0, "SkipNet": 1.0, "DynConv": 1.0})
+    without = report.write().read_text()
+    report.scenes = demo
+    page = report.write().read_text()
+    assert "Points that change voxels" in page
+    assert "Points that change voxels" not in without
+    pictures = re.findall(r'<img alt="[^"]*" src="data:image/png', page)
+    assert len(pictures) == 3 + len(METHODS)
+    assert all(f'href="{line.path}"' in page for line in demo.lines)
