@@ -89,11 +89,12 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
-def bench(session: nox.Session) -> None:
-    """Speed and memory of attack steps, beside a peer library."""
+@nox.parametrize("script", ["attack_speed", "sparse_speed", "scene_iteration"])
+def bench(session: nox.Session, script: str) -> None:
+    """Speed and memory: attack steps beside a peer library, sparse convolutions, whole scenes."""
     install(session)
     install_peer(session)
-    session.run("python", "bench/attack_speed.py", *session.posargs)
+    session.run("python", f"bench/{script}.py", *session.posargs)
 
 
 @nox.session

@@ -45,16 +45,7 @@ def check_batch(batch: Mapping[str, Tensor]) -> None:
     Raises:
         BatchError: A key is missing, or a shape, dtype or value is not the table's.
     """
-    for key, entry in BATCH_TABLE.items():
-        if key not in batch:
-            raise BatchError(f"batch has no {key!r}, only {sorted(batch)}; see BATCH_TABLE")
-        value = batch[key]
-        if not isinstance(value, Tensor):
-            raise BatchError(f"batch[{key!r}] must be a tensor, got {type(value).__name__}")
-        if value.dtype != entry.dtype:
-            raise BatchError(
-                f"batch[{key!r}] must be {entry.dtype}, got {value.dtype}; {entry.meaning}"
-            )
+    check_entries(batch, BATCH_TABLE, "BATCH_TABLE")
     image = batch["image"]
     if image.ndim != 4 or image.shape[1] != 3:
         raise BatchError(f"batch['image'] must be (B, 3, H, W), got {tuple(image.shape)}")
@@ -63,6 +54,29 @@ def check_batch(batch: Mapping[str, Tensor]) -> None:
     for key in ("label", "index"):
         _check_numbers(key, batch[key], len(image))
     _check_pixels(image)
+
+
+def check_entries(batch: Mapping[str, Tensor], table: Mapping[str, Entry], name: str) -> None:
+    """Check that a batch has a tensor of the right dtype for every row of a table.
+
+    Args:
+        batch: Further keys are allowed and not looked at.
+        table: The rows.
+        name: What messages call the table.
+
+    Raises:
+        BatchError: A key is missing, or its value is no tensor or of another dtype.
+    """
+    for key, entry in table.items():
+        if key not in batch:
+            raise BatchError(f"batch has no {key!r}, only {sorted(batch)}; see {name}")
+        value = batch[key]
+        if not isinstance(value, Tensor):
+            raise BatchError(f"batch[{key!r}] must be a tensor, got {type(value).__name__}")
+        if value.dtype != entry.dtype:
+            raise BatchError(
+                f"batch[{key!r}] must be {entry.dtype}, got {value.dtype}; {entry.meaning}"
+            )
 
 
 def _check_numbers(key: str, numbers: Tensor, batch_size: int) -> None:

@@ -1,5 +1,6 @@
 """What stands between uint8 images in memory and a batch: the reader and the training order."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -54,11 +55,24 @@ class ImageSplit:
         return ImageSplit(self.images[:limit], self.labels[:limit])
 
 
-class BatchReader(Dataset[Batch]):
-    """Cuts whole batches out of a split: one indexing per batch, none per sample.
+class Reader(Dataset[Batch], ABC):
+    """Reads whole batches of a split's N samples.
 
     A sample is asked for by the key ``epoch * N + index``. The epoch travels inside the key, so
     the reader has no state that a worker process could hold an old copy of.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def __getitems__(self, keys: Sequence[int]) -> Batch:
+        """Return the batch of these samples; the data loader calls it once per batch."""
+
+
+class BatchReader(Reader):
+    """Cuts batches out of images in memory: one indexing per batch, none per sample.
 
     Args:
         split: The samples.

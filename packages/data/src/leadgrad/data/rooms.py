@@ -7,7 +7,7 @@ import numpy as np
 from leadgrad.data.draws import Draws
 from leadgrad.data.room_layout import furnish
 from leadgrad.data.room_surfaces import sample_room
-from leadgrad.data.scannet import PALETTE
+from leadgrad.data.scannet import PALETTE, published_augmentation
 from leadgrad.data.scannet_prepare import CLASS_NAMES
 from leadgrad.data.scene_augment import SceneAugmentation
 from leadgrad.data.scene_loaders import Scene, SceneSource
@@ -88,7 +88,7 @@ class SyntheticRooms(SceneDataModule):
 
     def augmentation(self) -> SceneAugmentation:
         """Return the published ScanNet recipe; see `leadgrad.data.ScanNet`."""
-        return SceneAugmentation(elastic=((0.2, 0.4), (0.8, 1.6)), seed=self.seed)
+        return published_augmentation(self.seed)
 
 
 class RoomSource(SceneSource):

@@ -172,11 +172,7 @@ def prepare_s3dis(source: str | Path, root: str | Path) -> Iterator[Outcome]:
 
 def verify_raw_s3dis(source: str | Path) -> FolderReport:
     """List every room of a download that cannot be prepared."""
-    try:
-        scans = find_rooms(source)
-    except SceneFileError as error:
-        return FolderReport((str(error),), ())
-    return find_raw_problems(scans, len(CLASS_NAMES))
+    return find_raw_problems(partial(find_rooms, source), len(CLASS_NAMES))
 
 
 def verify_s3dis(root: str | Path) -> FolderReport:

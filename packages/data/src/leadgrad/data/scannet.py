@@ -98,7 +98,7 @@ class ScanNet(SceneDataModule):
 
     def augmentation(self) -> SceneAugmentation:
         """Return the published ScanNet recipe."""
-        return SceneAugmentation(elastic=((0.2, 0.4), (0.8, 1.6)), seed=self.seed)
+        return published_augmentation(self.seed)
 
     def _names(self, split: str) -> list[str]:
         if self.splits is None:
@@ -111,6 +111,15 @@ class ScanNet(SceneDataModule):
             return read_names(path)
         given = self.splits[split]
         return read_names(Path(given)) if isinstance(given, str) else _checked(given, split)
+
+
+def published_augmentation(seed: int) -> SceneAugmentation:
+    """Return the published ScanNet recipe (the 3D reference page, 1.4).
+
+    Args:
+        seed: Seed of the augmentation.
+    """
+    return SceneAugmentation(elastic=((0.2, 0.4), (0.8, 1.6)), seed=seed)
 
 
 def read_names(path: Path) -> list[str]:

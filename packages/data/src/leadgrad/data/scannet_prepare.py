@@ -150,11 +150,7 @@ def prepare_scannet(
 
 def verify_raw_scannet(source: str | Path) -> FolderReport:
     """List every scan of a download that cannot be prepared."""
-    try:
-        scans = find_scans(source)
-    except SceneFileError as error:
-        return FolderReport((str(error),), ())
-    return find_raw_problems(scans, len(CLASS_NAMES))
+    return find_raw_problems(partial(find_scans, source), len(CLASS_NAMES))
 
 
 def verify_scannet(root: str | Path) -> FolderReport:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from leadgrad.data.batch import BatchError, Entry
+from leadgrad.data.batch import BatchError, Entry, check_entries
 
 IGNORE_LABEL = 255
 # An indoor scan lies within a kilometre of its origin. Further out float32 has steps of more than
@@ -36,16 +36,7 @@ def check_scene_batch(batch: Mapping[str, Tensor], num_classes: int) -> None:
     Raises:
         BatchError: A key is missing, or a shape, dtype or value is not the table's.
     """
-    for key, entry in SCENE_TABLE.items():
-        if key not in batch:
-            raise BatchError(f"batch has no {key!r}, only {sorted(batch)}; see SCENE_TABLE")
-        value = batch[key]
-        if not isinstance(value, Tensor):
-            raise BatchError(f"batch[{key!r}] must be a tensor, got {type(value).__name__}")
-        if value.dtype != entry.dtype:
-            raise BatchError(
-                f"batch[{key!r}] must be {entry.dtype}, got {value.dtype}; {entry.meaning}"
-            )
+    check_entries(batch, SCENE_TABLE, "SCENE_TABLE")
     coords = batch["coords"]
     if coords.ndim != 2 or coords.shape[1] != 3:
         raise BatchError(f"batch['coords'] must be (P, 3), got {tuple(coords.shape)}")

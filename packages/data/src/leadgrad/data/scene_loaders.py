@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
-from leadgrad.data.loaders import Batch
+from leadgrad.data.loaders import Batch, Reader
 from leadgrad.data.scene_augment import Points, SceneAugmentation
 from leadgrad.data.striping import StripedBatchSampler
 
@@ -64,11 +64,8 @@ class SceneSource(ABC):
         """
 
 
-class SceneReader(Dataset[Batch]):
+class SceneReader(Reader):
     """Reads the scenes of a batch and puts their points one behind the other.
-
-    A scene is asked for by the key ``epoch * N + index``. The epoch travels inside the key, so
-    the reader has no state that a worker process could hold an old copy of.
 
     Args:
         source: The scenes.

@@ -115,16 +115,21 @@ def prepare_scenes(
         raise PrepareError(_cannot_write(root / INDEX_NAME, error)) from error
 
 
-def find_raw_problems(scans: Sequence[RawScene], num_classes: int) -> FolderReport:
+def find_raw_problems(find: Callable[[], Sequence[RawScene]], num_classes: int) -> FolderReport:
     """Read every scan and write nothing.
 
     Args:
-        scans: What to read.
+        find: Finds what to read. Raises `SceneFileError` if there is nothing.
         num_classes: Number of classes.
 
     Returns:
-        A problem for each scan that cannot be prepared, and notes on the others.
+        A problem for each scan that cannot be prepared, and notes on the others; that nothing was
+        found is the one problem then.
     """
+    try:
+        scans = find()
+    except SceneFileError as error:
+        return FolderReport((str(error),), ())
     problems: list[str] = []
     notes: list[str] = []
     for scan in scans:
