@@ -22,6 +22,7 @@ from leadgrad.pipelines.paper.render import markdown_table, marked
 from leadgrad.pipelines.paper.scene_cells import NOISE, Measured, SceneCell, confusions
 from leadgrad.pipelines.paper.scene_figures import budget_figure
 from leadgrad.pipelines.paper.scene_layout import (
+    CONTROL,
     FGM,
     PAPER_CLASSES,
     PAPER_CLEAN,
@@ -166,19 +167,30 @@ def class_lines(
     return header, lines, None
 
 
-def facts(table: SceneTable, card: Card, voxel_m: float, manifest: Any, command: str) -> list[str]:
+def facts(
+    table: SceneTable, card: Card, voxel_m: float, manifest: Any, options: Any, command: str
+) -> list[str]:
     """What has to be said above the table."""
-    return [
+    evaluations = "evaluations (T)" if options.steps is None else f"{options.steps} evaluations"
+    source = f"the released program's for {table.settings}, lengths in voxel edges"
+    said = [
         f"Command: `{command}`",
         f"Victim: `{card.name}`, voxels of {voxel_m:g} m. Data: {manifest['count']} scenes of "
         f"{manifest['dataset']}'s {manifest['split']} split.",
-        "mIoU over the points of all scenes, of each scene's worst iterate. Intervals: bootstrap "
-        "over scenes, the same resamplings for all rows.",
-        f"Steps, step sizes and slopes: the released program's for {table.settings}, lengths in "
-        "voxel edges. The row of FGM with LGM's settings has LGM's number of evaluations, step and "
-        "slopes; the paper has no such row.",
-        f"Paper: {table.settings} with the authors' victim.",
+        "mIoU and IoUs are over the points of all scenes, of the iterate that each scene's victim "
+        "does worst on.",
+        f"Step sizes and slopes are {source}; so are the {evaluations}."
+        if options.steps is None
+        else f"Step sizes and slopes are {source}; every attack has {evaluations}, fewer or more "
+        "than there.",
     ]
+    if not table.classes:
+        said.append("Intervals: bootstrap over scenes, the same resamplings for all rows.")
+    if CONTROL in table.methods:
+        said.append(
+            f"{CONTROL}: with LGM's evaluations, step and slopes. The paper has no such row."
+        )
+    return [*said, f"Paper: {table.settings} with the authors' victim."]
 
 
 def main(args: Sequence[str]) -> int:
@@ -222,7 +234,7 @@ def main(args: Sequence[str]) -> int:
     command = shlex.join(["leadgrad", "table", *args])
     manifest = instantiate(node).manifest()
     sheet = Sheet(
-        table.title, facts(table, card, voxel_m, manifest, command), header, lines, figure
+        table.title, facts(table, card, voxel_m, manifest, options, command), header, lines, figure
     )
     for suffix, text in (("md", sheet.markdown()), ("csv", sheet.csv()), ("html", sheet.html())):
         write_atomically(folder / f"table{name}.{suffix}", text.encode())
