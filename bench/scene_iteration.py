@@ -11,6 +11,7 @@ a process of its own, less what is there before the forward. Prints Markdown.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import subprocess
@@ -76,6 +77,14 @@ class Scene:
         """Of an attacker whose budget does not bind."""
         return Reach(step_m, 1.0, self.coords)
 
+    def first(self, count: int) -> Scene:
+        """The same with the first points only."""
+        few = copy.copy(self)
+        few.coords, few.color, few.labels = (
+            x[:count] for x in (self.coords, self.color, self.labels)
+        )
+        return few
+
     def run(self, name: str) -> None:
         """One contestant: a forward, and for gradients a backward."""
         if name == "exact forward":
@@ -128,6 +137,7 @@ def main() -> None:
     options.passed = sys.argv[1:]
     scene = Scene(options)
     if options.peak_of:
+        scene.first(100).run(options.peak_of)  # loads what is loaded on first use
         Path("/proc/self/clear_refs").write_text("5")  # forgets the greatest so far
         before = memory_mib("VmRSS")
         scene.run(options.peak_of)

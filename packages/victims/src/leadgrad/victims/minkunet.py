@@ -79,8 +79,7 @@ class MinkUNet(nn.Module):
         hybrid_blocks: Whether kernels in blocks have the released weights' order of offsets, or the
             plain one of networks made with MinkowskiEngine 0.5 (page, 1.3).
         momentum: Of the norms outside of blocks.
-        recompute: Recompute each stage in the backward pass instead of keeping what it made: less
-            memory for a third more time.
+        recompute: Recompute each stage in the backward pass instead of keeping what it made.
     """
 
     def __init__(
