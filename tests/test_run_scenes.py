@@ -12,13 +12,13 @@ from run_processes import start_ranks
 from scene_config import FGM, NETWORK, random_voxel_network, scene_config, threat
 from tampering import edit, tensors
 
-from leadgrad.attacks import PointIFGSM, PointLinf
+from leadgrad.attacks import PointIFGSM, PointLinf, confusion
 from leadgrad.data import SyntheticRooms
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.records import RecordError
 from leadgrad.pipelines.scene_pictures import class_colours, render, view
-from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord, confusion
+from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_scores import (
     Displacement,
     class_ious,

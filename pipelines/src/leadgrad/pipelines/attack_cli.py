@@ -34,14 +34,13 @@ from leadgrad.pipelines.checks import (
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
-from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError
+from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_run import (
     AttackedData,
     attack_directory,
     finish_scenes,
     scene_classes,
-    scenes_complete,
 )
 from leadgrad.pipelines.stopping import stoppable
 from leadgrad.pipelines.zoo import Card
@@ -146,7 +145,7 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
     if not trainer.is_global_zero:
         return {}
     if isinstance(run, SceneDirectory):
-        if len(finished) < count or not scenes_complete(run):
+        if len(finished) < count or not run.written():
             finish_scenes(run, module, data, config)
         return run.results()
     assert isinstance(run, RunDirectory), "attack_directory makes one of the two"
@@ -158,8 +157,7 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
 
 def _complete(run: RunDirectory, checked: Checked | None) -> bool:
     """Whether all of a run's numbers and pages are there, these checks among them."""
-    written = all((run.path / name).exists() for name in ("results.json", "report.html"))
-    return written and checked is not None and checked.shown_in(run.results())
+    return run.written() and checked is not None and checked.shown_in(run.results())
 
 
 def _check_classes(module: AttackModule, data: AttackedData) -> None:
@@ -239,12 +237,7 @@ def _summarise(
     tuning: TuningRecord | None,
     twin: Card | None,
 ) -> None:
-    done = len(run.finished())
-    if done < count:
-        raise RunError(
-            f"{run.path} has {done} of {count} batches; start the same command again, without a "
-            "limit on the trainer's batches"
-        )
+    run.require(count, "batches")
     module: AttackModule = cli.model
     results = summary(run, module.network, module.attack, config)
     if checked is None:

@@ -174,6 +174,19 @@ class AttackDirectory(Generic[AnyRecord]):
         notes = (json.loads(self._note(batch).read_bytes()) for batch in self.numbers(".json"))
         return float(sum(note["seconds"] for note in notes))
 
+    def written(self) -> bool:
+        """Whether the numbers and the page of a finished run are there."""
+        return all((self.path / name).exists() for name in ("results.json", "report.html"))
+
+    def require(self, count: int, parts: str) -> None:
+        """Raises ``RunError`` unless all ``count`` batches, called ``parts``, are finished."""
+        done = len(self.finished())
+        if done < count:
+            raise RunError(
+                f"{self.path} has {done} of {count} {parts}; start the same command again, without "
+                "a limit on the trainer's batches"
+            )
+
     def sweep(self) -> None:
         """Removes what killed processes left half-written; only when no other one is writing."""
         for folder in (self.path, self.batches):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leadgrad.attacks import Attack, PointLinf, mean_iou
-from leadgrad.pipelines.scene_records import SceneRecord, confusion
+from leadgrad.attacks import Attack, PointLinf, confusion, mean_iou
+from leadgrad.pipelines.scene_records import SceneRecord
 from leadgrad.pipelines.scene_scores import voxel_changes
 from leadgrad.victims import GradientMethod, gradient_method
 from leadgrad.victims.minkunet import STRIDES
@@ -52,11 +52,16 @@ class SceneAttack:
             )
         coords, labels = batch["coords"], batch["label"]
         clean = self.logits(coords)
+
+        def victim(x: Tensor) -> Tensor:
+            # The attack asks for the clean scene first, which was just decided
+            return self.shown(clean if torch.equal(x, coords) else self.logits(x))
+
         adv = self.attack(
             self.surrogate,
             coords,
             labels,
-            victim=self.shown,
+            victim=victim,
             sample_ids=batch["index"].expand(len(coords)),
         )
         adversarial = self.logits(adv)
@@ -88,9 +93,8 @@ class SceneAttack:
             )
         return logits
 
-    def shown(self, coords: Tensor) -> Tensor:
-        """The exact victim's logits for the attack, which are counted."""
-        logits = self.logits(coords)
+    def shown(self, logits: Tensor) -> Tensor:
+        """The logits (P, K) that the attack is answered with, which are counted."""
         self.last = logits.argmax(1)
         self.iterate_miou.append(100 * mean_iou(self.last, self.batch["label"], logits.shape[1]))
         return logits

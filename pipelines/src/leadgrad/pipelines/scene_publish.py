@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from leadgrad.attacks import confusion
 from leadgrad.data.scene_loaders import SceneReader
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.progress import counting_progress
-from leadgrad.pipelines.scene_records import confusion
 from leadgrad.pipelines.scene_scores import class_ious, mean_class_iou
 
 

@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass, fields
 from typing import Self
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from leadgrad.attacks import confusion
 from leadgrad.pipelines.records import RecordError
 from leadgrad.pipelines.rundir import AttackDirectory
 
@@ -92,19 +92,3 @@ class SceneDirectory(AttackDirectory[SceneRecord]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path, SceneRecord)
-
-
-def confusion(answers: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Counts of points by label (rows) and answer (columns), label 255 left out.
-
-    Args:
-        answers: Classes. Shape: (P,), any integer type.
-        labels: Classes or 255. Shape: (P,).
-        classes: K.
-
-    Returns:
-        Shape: (K, K), int64.
-    """
-    kept = labels != 255
-    pairs = labels[kept].long() * classes + answers[kept].long()
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

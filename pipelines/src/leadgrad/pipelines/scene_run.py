@@ -50,11 +50,6 @@ def scene_classes(module: AttackModule) -> int:
         return int(module.victim(torch.zeros(1, 3), torch.zeros(1, 3)).shape[1])
 
 
-def scenes_complete(run: SceneDirectory) -> bool:
-    """Whether all of a run's numbers and pages are there."""
-    return all((run.path / name).exists() for name in ("results.json", "report.html"))
-
-
 def finish_scenes(
     run: SceneDirectory, module: AttackModule, data: SceneDataModule, config: dict[str, Any]
 ) -> None:
@@ -63,12 +58,8 @@ def finish_scenes(
     Raises:
         RunError: If scenes are missing.
     """
-    done, count = len(run.finished()), data.num_attack_batches()
-    if done < count:
-        raise RunError(
-            f"{run.path} has {done} of {count} scenes; start the same command again, without a "
-            "limit on the trainer's batches"
-        )
+    count = data.num_attack_batches()
+    run.require(count, "scenes")
     names = [data.scene_name(index) for index in range(count)]
     results = scene_summary(run, voxelizer_of(module.victim).voxel_m, config, names)
     run.write("results.json", json.dumps(results, indent=2).encode())

@@ -13,14 +13,15 @@ NEIGHBOURS = 5  # of the outlier score, as IF-Defense's kNN distance
 
 
 def class_ious(counts: Tensor) -> Tensor:
-    """IoU of each class in percent, NaN where no point has the label. Shape: (K,), float64.
+    """IoU of each class in percent, NaN where no point has the label. Shape: (..., K), float64.
 
     Args:
-        counts: Labels in rows, answers in columns, summed over scenes. Shape: (K, K), int64.
+        counts: Labels in rows, answers in columns, summed over scenes. Shape: (..., K, K).
     """
-    both = counts.diag().double()
-    union = counts.sum(0) + counts.sum(1) - counts.diag()
-    return torch.where(counts.sum(1) > 0, 100 * both / union, torch.nan)
+    both = counts.diagonal(dim1=-2, dim2=-1).double()
+    labelled = counts.sum(-1)
+    union = counts.sum(-2) + labelled - both
+    return torch.where(labelled > 0, 100 * both / union, torch.nan)
 
 
 def mean_class_iou(counts: Tensor) -> float:

@@ -15,19 +15,8 @@ from leadgrad.pipelines.scene_attack import voxelizer_of
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_results import measure_scenes
 from leadgrad.pipelines.scene_scores import voxel_changes
+from leadgrad.pipelines.verifying import Examined, differences, indices
 from leadgrad.victims.minkunet import STRIDES
-
-Examined = tuple[str, list[str]]
-"""A value to print, and what is wrong."""
-
-
-def indices(run: SceneDirectory, module: AttackModule) -> Examined:
-    """C23: every scene once."""
-    found = torch.cat([record.index for record in run.records()])
-    expected = run.run()["fingerprint"]["data"]["count"]
-    wrong = not torch.equal(found, torch.arange(expected))
-    problems = [f"indices are not 0 to {expected - 1}, each once, in order"] if wrong else []
-    return f"{len(found)} of {expected}", problems
 
 
 def data(run: SceneDirectory, module: AttackModule) -> Examined:
@@ -90,13 +79,7 @@ def numbers(run: SceneDirectory, module: AttackModule) -> Examined:
     """C27: every number of results.json again, from integer counts."""
     voxel_m = voxelizer_of(module.victim).voxel_m
     again = flatten(json.loads(json.dumps(measure_scenes(run, voxel_m))))
-    reported = flatten(run.results())
-    problems = [
-        f"{name}: reported {reported.get(name, 'nothing')!r}, expected {value!r}"
-        for name, value in again.items()
-        if reported.get(name, "nothing") != value
-    ]
-    return f"{len(again)} numbers", problems
+    return f"{len(again)} numbers", differences(run.results(), again)
 
 
 SCENE_CHECKS = (

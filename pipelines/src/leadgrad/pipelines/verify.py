@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from leadgrad.pipelines.results import measure, provenance, versions
 from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, flatten
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_verify import SCENE_CHECKS
+from leadgrad.pipelines.verifying import Examined, differences, indices
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,6 @@ class Finding:
     value: str
     problems: list[str]
 
-
-Examined = tuple[str, list[str]]
-"""A value to print, and what is wrong."""
 
 Examination = Callable[[Any, AttackModule], Examined]
 """Of a run's directory (of images or of scenes) and its attack."""
@@ -109,15 +107,6 @@ def _weights_problems(run: AttackDirectory[Any], expected: str) -> list[str]:
         return [f"{run.weights} is missing"]
     sha = hashlib.sha256(run.weights.read_bytes()).hexdigest()
     return [] if sha == expected else [f"{run.weights} has SHA-256 {sha}, the run used {expected}"]
-
-
-def _indices(run: RunDirectory, module: AttackModule) -> Examined:
-    indices = torch.cat([record.index for record in run.records()])
-    expected = run.run()["fingerprint"]["data"]["count"]
-    problems = []
-    if not torch.equal(indices, torch.arange(expected)):
-        problems.append(f"indices are not 0 to {expected - 1}, each once, in order")
-    return f"{len(indices)} of {expected}", problems
 
 
 class _Saved(ImageDataModule):
@@ -223,7 +212,7 @@ def _flips(decisions: list[Tensor], saved: list[Tensor]) -> int:
 
 def _numbers(run: RunDirectory, module: AttackModule) -> Examined:
     again = flatten(json.loads(json.dumps(measure(run, module.network, module.attack))))
-    problems = _differences(run.results(), again)
+    problems = differences(run.results(), again)
     return f"{len(again)} numbers", problems
 
 
@@ -235,8 +224,8 @@ def _provenance(run: AttackDirectory[Any], module: AttackModule) -> Examined:
         "seed_everything": config["seed_everything"],
     }
     problems = [
-        *_differences(results, flatten(provenance(run, config))),
-        *(f"run.json: {line}" for line in _differences(fingerprint, flatten(attacked))),
+        *differences(results, flatten(provenance(run, config))),
+        *(f"run.json: {line}" for line in differences(fingerprint, flatten(attacked))),
     ]
     for name in ("leadgrad", "torch"):
         reported = results.get("versions", {}).get(name)
@@ -248,18 +237,8 @@ def _provenance(run: AttackDirectory[Any], module: AttackModule) -> Examined:
     return f"leadgrad {now['leadgrad']}, torch {now['torch']}", problems
 
 
-def _differences(reported: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """What a tree reports otherwise than expected, by dotted keys."""
-    flat = flatten(reported)
-    return [
-        f"{name}: reported {flat.get(name, 'nothing')!r}, expected {value!r}"
-        for name, value in expected.items()
-        if flat.get(name, "nothing") != value
-    ]
-
-
 CHECKS: tuple[tuple[str, str, Examination], ...] = (
-    ("C23", "every sample once", _indices),
+    ("C23", "every sample once", indices),
     ("C28", "clean images and labels of the data set", _data),
     ("C24", "budget, mask and box, exactly", _budget),
     ("C25", "predictions and decisions of the saved inputs", _decisions),

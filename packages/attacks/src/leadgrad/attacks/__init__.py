@@ -18,7 +18,7 @@ from leadgrad.attacks.point_gradient import PointIFGSM
 from leadgrad.attacks.points import PointLinf, PointNoise
 from leadgrad.attacks.random_noise import RandomNoise
 from leadgrad.attacks.seeding import sample_generator, uniform_like
-from leadgrad.attacks.segmentation import IGNORE, mean_iou, point_cross_entropy
+from leadgrad.attacks.segmentation import IGNORE, confusion, mean_iou, point_cross_entropy
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import BudgetError, PixelLinf, Region, ThreatModel
 
@@ -47,6 +47,7 @@ __all__ = [
     "TargetShift",
     "ThreatModel",
     "Untargeted",
+    "confusion",
     "cross_entropy",
     "dlr",
     "input_gradient",

@@ -31,6 +31,22 @@ def point_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return values / (labels != IGNORE).sum().clamp_min(1)
 
 
+def confusion(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Counts of points by label (rows) and prediction (columns), ignored points left out.
+
+    Args:
+        predictions: Classes. Shape: (N,), any integer type.
+        labels: Classes, or ``IGNORE``. Shape: (N,), any integer type.
+        num_classes: K.
+
+    Returns:
+        Shape: (K, K), int64.
+    """
+    kept = labels != IGNORE
+    pairs = labels[kept].long() * num_classes + predictions[kept].long()
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+
+
 def mean_iou(predictions: Tensor, labels: Tensor, num_classes: int) -> float:
     """Mean intersection over union of one scene, over the classes that its labels hold, in [0, 1].
 
@@ -44,9 +60,7 @@ def mean_iou(predictions: Tensor, labels: Tensor, num_classes: int) -> float:
     Returns:
         NaN where every label is ignored.
     """
-    kept = labels != IGNORE
-    pairs = labels[kept] * num_classes + predictions[kept]
-    counts = torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+    counts = confusion(predictions, labels, num_classes)
     both = counts.diag().double()
     present = counts.sum(1) > 0
     union = (counts.sum(0) + counts.sum(1)).double() - both

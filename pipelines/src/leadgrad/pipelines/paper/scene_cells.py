@@ -23,7 +23,7 @@ from leadgrad.pipelines.paper.scene_layout import (
     Setting,
 )
 from leadgrad.pipelines.scene_records import SceneDirectory
-from leadgrad.pipelines.scene_scores import mean_class_iou
+from leadgrad.pipelines.scene_scores import class_ious, mean_class_iou
 from leadgrad.pipelines.zoo import Card
 
 NOISE = {RANDOM: "uniform", CORNERS: "corners", SURFACE: "surface"}
@@ -144,10 +144,7 @@ class Measured:
         weights = torch.zeros(DRAWS, scenes, dtype=torch.float64)
         weights.scatter_add_(1, picks, torch.ones_like(picks, dtype=torch.float64))
         matrices = (weights @ counts.flatten(1).double()).view(DRAWS, *counts.shape[1:])
-        both = matrices.diagonal(dim1=1, dim2=2)
-        union = matrices.sum(1) + matrices.sum(2) - both
-        ious = torch.where(matrices.sum(2) > 0, 100 * both / union, torch.nan)
-        draws = ious.nanmean(1)
+        draws = class_ious(matrices).nanmean(1)
         low, high = draws.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
         return cls(mean_class_iou(counts.sum(0)), low, high, draws)
 

@@ -1,0 +1,39 @@
+"""What the verifications of images and of scenes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.rundir import AttackDirectory, flatten
+
+Examined = tuple[str, list[str]]
+"""A value to print, and what is wrong."""
+
+
+def indices(run: AttackDirectory[Any], module: AttackModule) -> Examined:
+    """C23: every sample once, in order."""
+    found = torch.cat([record.index for record in run.records()])
+    expected = run.run()["fingerprint"]["data"]["count"]
+    problems = []
+    if not torch.equal(found, torch.arange(expected)):
+        problems.append(f"indices are not 0 to {expected - 1}, each once, in order")
+    return f"{len(found)} of {expected}", problems
+
+
+def differences(reported: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """What a tree reports otherwise than expected.
+
+    Args:
+        reported: Nested.
+        expected: Flat, by dotted keys.
+    """
+    flat = flatten(reported)
+    return [
+        f"{name}: reported {flat.get(name, 'nothing')!r}, expected {value!r}"
+        for name, value in expected.items()
+        if flat.get(name, "nothing") != value
+    ]
