@@ -202,6 +202,20 @@ def test_what_does_not_fit_is_named(tmp_path, capsys, changes, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--checks=full", "--tuning=t.json", "--twin=w.safetensors"])
+def test_what_is_made_of_images_only_is_refused(tmp_path, capsys, option):
+    args = arguments("attack", scene_config(), tmp_path / "run", option)
+    assert main(args) == 1
+    assert f"are for images, got {option.split('=')[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_precision_is_refused(tmp_path, capsys):
+    config = scene_config(model__surrogate_precision="bfloat16")
+    assert main(arguments("attack", config, tmp_path / "run")) == 1
+    assert "scenes are attacked in float32" in capsys.readouterr().err
+
+
 def test_a_damaged_record_is_named(tmp_path):
     path = tmp_path / "scene.safetensors"
     path.write_bytes(b"nothing")

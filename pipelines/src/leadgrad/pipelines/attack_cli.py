@@ -40,6 +40,7 @@ from leadgrad.pipelines.scene_run import (
     AttackedData,
     attack_directory,
     finish_scenes,
+    refuse_image_settings,
     scene_classes,
 )
 from leadgrad.pipelines.stopping import stoppable
@@ -128,6 +129,9 @@ def attack(args: Sequence[str]) -> dict[str, Any]:
 
 def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
     run = attack_directory(cli.config.run_dir, cli.datamodule)
+    if isinstance(run, SceneDirectory):
+        options = {"tuning": cli.config.tuning, "twin": cli.config.twin}
+        refuse_image_settings(cli.model, cli.config.checks, options)
     tuning = None if cli.config.tuning is None else TuningRecord.read(cli.config.tuning)
     twin = None if cli.config.twin is None else Card.read(cli.config.twin)
     if twin is not None:

@@ -50,6 +50,27 @@ def scene_classes(module: AttackModule) -> int:
         return int(module.victim(torch.zeros(1, 3), torch.zeros(1, 3)).shape[1])
 
 
+def refuse_image_settings(module: AttackModule, checks: str, asked: dict[str, Any]) -> None:
+    """Refuses what only attacks on images do, before anything is attacked without it.
+
+    Args:
+        module: The attack.
+        checks: Level of the sanity checks.
+        asked: Values of the checks' other options, by name; None where not given.
+
+    Raises:
+        RunError: If something is asked for that would be left out.
+    """
+    if module.surrogate_precision != "float32":
+        raise RunError(
+            f"scenes are attacked in float32, got surrogate_precision={module.surrogate_precision}"
+        )
+    given = [f"--{name}" for name, value in asked.items() if value is not None]
+    given += ["--checks=full"] if checks == "full" else []
+    if given:
+        raise RunError(f"the sanity checks are for images, got {given[0]}; leave it out for scenes")
+
+
 def finish_scenes(
     run: SceneDirectory, module: AttackModule, data: SceneDataModule, config: dict[str, Any]
 ) -> None:
