@@ -20,6 +20,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 
 from leadgrad.data import ImageDataModule
 from leadgrad.data.scenes import SceneDataModule
@@ -30,10 +31,11 @@ from leadgrad.pipelines.results import versions
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.scene_curves import SceneCurves
 from leadgrad.pipelines.stopping import stoppable
-from leadgrad.victims import GatedNetwork, load_published, save_weights
+from leadgrad.victims import GatedNetwork, ResNet, load_published, save_weights
 from leadgrad.victims.backbone import load_backbone
 from leadgrad.victims.classifier import Classifier  # noqa: F401 - found by name
 from leadgrad.victims.dynconv_training import DynConvClassifier  # noqa: F401 - found by name
+from leadgrad.victims.growing import load_shallower
 from leadgrad.victims.segmentation_training import SceneSegmenter
 from leadgrad.victims.skipnet_rl import HybridRLClassifier  # noqa: F401 - found by name
 from leadgrad.victims.skipnet_training import SkipNetClassifier  # noqa: F401 - found by name
@@ -71,7 +73,9 @@ class TrainCLI(CLI):
             "--backbone",
             type=str | None,
             default=None,
-            help="Weights of the static option-B twin to start from; the gates start untrained",
+            help="Static weights to start from: the option-B twin's for an adaptive network, whose "
+            "gates start untrained; a shallower one's for a ResNet, whose added blocks start as "
+            "identities",
         )
 
     def run_config(self) -> dict[str, Any]:
@@ -106,9 +110,7 @@ def fit(args: Sequence[str]) -> Path:
     if cli.config.weights is not None:
         load_published(module.network, cli.config.weights)
     if cli.config.backbone is not None:
-        if not isinstance(module.network, GatedNetwork):
-            raise RunError("--backbone starts an adaptive network; for a static one use --weights")
-        load_backbone(module.network, cli.config.backbone)
+        _start(module.network, cli.config.backbone)
     command = shlex.join(["leadgrad", "fit", *args])
     run.open({"fingerprint": cli.run_config(), "command": command, "versions": versions()})
     weights = run.path / "weights.safetensors"
@@ -143,6 +145,18 @@ def _check_kind(module: VictimTraining, data: LightningDataModule) -> None:
         raise RunError(
             f"{type(module).__name__} is trained on a {wanted.__name__}, got "
             f"{type(data).__name__}; give it such --data"
+        )
+
+
+def _start(network: nn.Module, backbone: str) -> None:
+    if isinstance(network, GatedNetwork):
+        load_backbone(network, backbone)
+    elif isinstance(network, ResNet):
+        load_shallower(network, backbone)
+    else:
+        raise RunError(
+            f"--backbone starts an adaptive network or a ResNet, got {type(network).__name__}; "
+            "use --weights"
         )
 
 

@@ -1,0 +1,51 @@
+"""Starting deep ResNets from shallow ones."""
+
+import pytest
+import torch
+from test_victims_backbone import twin
+
+from leadgrad.victims import ResNet
+from leadgrad.victims.checkpoints import CheckpointError
+from leadgrad.victims.growing import load_shallower
+
+
+def grown(depth: int = 26) -> ResNet:
+    torch.manual_seed(2)
+    network = ResNet(depth, shortcut="B")
+    load_shallower(network, twin(14).state_dict())
+    return network
+
+
+def test_before_training_the_deep_network_is_the_shallow_one():
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(grown().eval()(images), twin(14)(images))
+
+
+def test_every_added_block_learns():
+    network = grown().train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):  # the first step wakes the last normalisation, the second what is before it
+        optimizer.zero_grad()
+        network(images).square().sum().backward()
+        optimizer.step()
+    for stage in (network.layer1, network.layer2, network.layer3):
+        for block in list(stage)[2:]:
+            assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (lambda: ResNet(14, shortcut="A"), "missing"),
+        (lambda: ResNet(32, shortcut="B"), "no deeper"),
+        (lambda: torch.nn.Linear(2, 2), "0 blocks"),
+    ],
+)
+def test_another_network_is_refused_and_changes_nothing(source, says):
+    network = ResNet(26, shortcut="B")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(CheckpointError, match=says):
+        load_shallower(network, source().state_dict())
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
