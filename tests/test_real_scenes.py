@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leadgrad.data.s3dis import S3DIS
 from leadgrad.data.s3dis_prepare import prepare_s3dis, verify_raw_s3dis, verify_s3dis
@@ -133,3 +134,39 @@ def test_an_attack_verifies(name, method, request, tmp_path):
     results = SceneDirectory(tmp_path / "run").results()
     assert results["points"] > 20_000
     assert (results["candidate_ratio"] > 1) == (method == "VoxelLGM")
+
+
+@pytest.mark.parametrize("name", ["scannet", "s3dis"])
+def test_a_fit_learns(name, request, tmp_path):
+    """A tiny network, a few passes: real scenes go through training, validation and weights."""
+    if name == "scannet":
+        root, names = request.getfixturevalue("scannet")
+        splits = {"splits": {"train": names[:2], "validation": names[2:3]}}
+        network, kind = voxel_network(20, voxel_m=0.1), "ScanNet"
+    else:
+        root = request.getfixturevalue("s3dis")
+        splits = {"areas": {name: ["Area_0"] for name in ("train", "validation", "test")}}
+        network, kind = voxel_network(13, voxel_m=0.1, coordinate_features=True), "S3DIS"
+    args = [
+        "--model=leadgrad.victims.segmentation_training.SceneSegmenter",
+        f"--model.network={json.dumps(network)}",
+        "--model.recipe=leadgrad.victims.recipe.SGDPolynomial",
+        f"--data=leadgrad.data.{kind}",
+        f"--data.root={root}",
+        f"--data.{next(iter(splits))}={json.dumps(next(iter(splits.values())))}",
+        "--data.batch_size=2",
+        "--trainer.accelerator=cpu",
+        "--trainer.max_epochs=8",
+        "--trainer.log_every_n_steps=1",
+        "--trainer.enable_progress_bar=false",
+        f"--run_dir={tmp_path / 'fit'}",
+    ]
+    assert main(["fit", *args]) == 0
+    trained = json.loads((tmp_path / "fit" / "training.json").read_bytes())
+    assert trained["epochs"] == 8
+    assert 0 <= trained["val_miou"] <= 100
+    (folder,) = {path.parent for path in (tmp_path / "fit").rglob("events*")}
+    curves = EventAccumulator(str(folder)).Reload()
+    losses = [point.value for point in curves.Scalars("train/loss")]
+    assert len(losses) == 8
+    assert losses[-1] < losses[0]

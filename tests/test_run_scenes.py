@@ -14,6 +14,7 @@ from tampering import edit, tensors
 
 from leadgrad.attacks import PointIFGSM, PointLinf, confusion
 from leadgrad.data import SyntheticRooms
+from leadgrad.data.ply import read_vertices
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.records import RecordError
@@ -295,3 +296,24 @@ def test_the_nearest_point_is_drawn():
     assert (0, 9, 0) in shown
     assert (9, 0, 0) not in shown
     assert (205, 205, 208) in shown
+
+
+def test_scenes_as_ply_files(run, tmp_path):
+    assert main(["export-ply", str(run.path), "--out", str(tmp_path / "ply")]) == 0
+    records = list(run.records())
+    names = run.results()["names"]
+    assert sorted(path.name for path in (tmp_path / "ply").iterdir()) == sorted(
+        f"{name}.ply" for name in names
+    )
+    for name, record in zip(names, records, strict=True):
+        rows = read_vertices(tmp_path / "ply" / f"{name}.ply", ("x", "y", "z"))
+        for column, axis in enumerate("xyz"):
+            assert np.array_equal(rows[axis], record.adv_inputs[:, column])
+            assert np.array_equal(rows[f"clean_{axis}"], record.clean_inputs[:, column])
+        assert np.array_equal(rows["adv_answer"], record.adv_answers)
+        assert np.array_equal(rows["blue"], record.color[:, 2])
+        assert 0 < rows["displacement_m"].max() <= 3**0.5 * 1.001 * threat_m(run)
+
+
+def threat_m(run):
+    return run.run()["config"]["model"]["attack"]["init_args"]["threat"]["init_args"]["eps_m"]

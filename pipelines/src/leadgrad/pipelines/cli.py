@@ -17,6 +17,7 @@ COMMANDS = {
     "publish": ("leadgrad.pipelines.publish", "write a finished fit's weights and card"),
     "attack": ("leadgrad.pipelines.attack_cli", "attack a victim and write a run directory"),
     "verify": ("leadgrad.pipelines.verify", "recompute a run's numbers from its files alone"),
+    "export-ply": ("leadgrad.pipelines.scene_ply", "write a run's attacked scenes as PLY files"),
     "prepare": ("leadgrad.pipelines.prepare_cli", "make scenes of raw ScanNet or S3DIS scans"),
     "verify-data": ("leadgrad.pipelines.verify_data", "list every damaged file of a data set"),
     "tune": ("leadgrad.pipelines.paper.tune_cli", "choose slopes on validation images"),

@@ -18,7 +18,7 @@ from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import load_published
 from leadgrad.victims.atomic import write_atomically
 
-SLOPES = (0.0001, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+SLOPES = (0.0001, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 
 
 def tune(task: Task, grid: Grid, directory: Path, console: Console) -> Tuning:
