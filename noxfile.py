@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import nox
@@ -115,3 +117,43 @@ def constraints(session: nox.Session) -> None:
     session.log(
         f"constraints.txt has {len(Path('constraints.txt').read_text().splitlines())} lines"
     )
+
+
+def compile_against_torch(session: nox.Session, requirement: str, *options: str) -> None:
+    """Compiles a package whose setup needs the torch that it will run with; minutes, once.
+
+    Nothing comes from a cache: a build for another torch would be taken there for the same.
+    """
+    tools = ["torch", "numpy", "setuptools", "ninja", "pip"]
+    session.install("-c", "constraints.txt", *tools)
+    settings = [f"--config-settings=--global-option={option}" for option in options]
+    session.install("--no-cache", "--no-deps", "--no-build-isolation", *settings, requirement)
+
+
+@nox.session(python="3.11")
+def minkowski(session: nox.Session) -> None:
+    """Builds MinkowskiEngine for the processor and compares our sparse engine with it."""
+    program = "#include <cblas.h>\nint main() { cblas_sasum(0, 0, 0); }"
+    compiler = [os.environ.get("CXX", "c++"), "-x", "c++", "-", "-lopenblas", "-o", os.devnull]
+    if subprocess.run(compiler, input=program, text=True).returncode:
+        session.error(
+            "MinkowskiEngine needs a C++ compiler and OpenBLAS with its headers: install them "
+            "(Debian: g++ libopenblas-dev), or name their folders in CPATH and LIBRARY_PATH"
+        )
+    compile_against_torch(session, "MinkowskiEngine==0.5.4", "--blas=openblas", "--cpu_only")
+    install(session, "pytest", "pytest-timeout", packages=["packages/victims"])
+    # Where it is missing the tests are skipped, which would prove nothing here
+    session.run("python", "-c", "import leadgrad.victims.sparse.minkowski")
+    tests = "packages/victims/tests/test_victims_minkowski.py"
+    session.run("pytest", tests, *session.posargs, env=QUIET)
+
+
+@nox.session(python="3.11")
+def scatter(session: nox.Session) -> None:
+    """Builds torch-scatter for the processor and compares our pooled reductions with it."""
+    session.env["FORCE_ONLY_CPU"] = "1"
+    compile_against_torch(session, "torch-scatter==2.1.2")
+    install(session, "pytest", "pytest-timeout", packages=["packages/victims"])
+    session.run("python", "-c", "import torch_scatter")
+    tests = "packages/victims/tests/test_victims_scatter.py"
+    session.run("pytest", tests, *session.posargs, env=QUIET)

@@ -37,7 +37,7 @@ from leadgrad.victims import (
 )
 
 SMALL: dict[str, Any] = {"encoder": (24, 32, 48, 64), "decoder": (48, 32, 32, 32), "stem": 16}
-CONTESTANTS = ("exact forward", "FGM", "LGM", "LGM, recomputed")
+CONTESTANTS = ("exact forward", "FGM", "LGM", "LGM, all kept")
 
 
 class Scene:
@@ -53,9 +53,9 @@ class Scene:
             recompute: MinkUNet(20, options.voxel_m, recompute=recompute, **arguments)
             .eval()
             .requires_grad_(False)
-            for recompute in (False, True)
+            for recompute in (True, False)
         }
-        self.networks[True].load_state_dict(self.networks[False].state_dict())
+        self.networks[False].load_state_dict(self.networks[True].state_dict())
         self.step_m = self._step(options.ratio, options.voxel_m)
 
     def _step(self, ratio: float, voxel_m: float) -> float:
@@ -68,7 +68,7 @@ class Scene:
 
     def candidates(self, step_m: float) -> float:
         """M' / M at a step."""
-        network = self.networks[False]
+        network = self.networks[True]
         with torch.no_grad(), gradient_method(network, VoxelLGM(), self.reach(step_m)):
             voxels = network.voxelizer(self.coords, self.color)
         return len(voxels.tensor.coords) / voxels.occupied
@@ -89,10 +89,10 @@ class Scene:
         """One contestant: a forward, and for gradients a backward."""
         if name == "exact forward":
             with torch.no_grad():
-                self.networks[False](self.coords, self.color)
+                self.networks[True](self.coords, self.color)
             return
         method: GradientMethod = VoxelFGM() if name == "FGM" else VoxelLGM(Sigmoid(10.0))
-        self._gradient(self.networks[name == "LGM, recomputed"], method)
+        self._gradient(self.networks[name != "LGM, all kept"], method)
 
     def _gradient(self, network: MinkUNet, method: GradientMethod) -> Tensor:
         x = self.coords.clone().requires_grad_()
@@ -150,7 +150,7 @@ def main() -> None:
             if repeat:  # the first round warms up
                 times[name].append(spent)
     with torch.no_grad():
-        voxels = len(scene.networks[False].voxelizer(scene.coords, scene.color).tensor.coords)
+        voxels = len(scene.networks[True].voxelizer(scene.coords, scene.color).tensor.coords)
     print(
         f"{len(scene.coords):,} points, {voxels:,} voxels of {options.voxel_m:g} m, "
         f"M'/M {scene.candidates(scene.step_m):.2f}, {torch.get_num_threads()} threads\n"

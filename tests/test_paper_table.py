@@ -215,6 +215,15 @@ def test_an_unknown_table_is_answered_with_those_there_are(capsys):
     assert "N is one of 1" in capsys.readouterr().err
 
 
+def test_a_victim_may_be_left_out(victims, static, tmp_path):
+    options = ["table", "1", "--skipnet=null", *victims[1:], *static, f"--out={tmp_path}"]
+    assert main([*options, "--rows=[FGSM-8-100]", '--cells=["*/*/FGM"]', "--limit=6"]) == 0
+    text = (tmp_path / "table1.md").read_text()
+    assert "DynConv" in text
+    assert "SkipNet" not in text
+    assert len(list(tmp_path.rglob("results.json"))) == 2
+
+
 def test_the_authors_slopes_cover_table_1():
     slopes = {
         (v, row): authors_slope(row, v) for row in TABLE1_ROWS for v in ("SkipNet", "DynConv")

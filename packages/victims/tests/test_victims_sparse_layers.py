@@ -47,7 +47,7 @@ class TinyUNet(nn.Module):
         self.bn3 = SparseBatchNorm(6)
         self.up1 = UpConv(6, 5)
         self.bn4 = SparseBatchNorm(5)
-        self.final = PointwiseConv(9, 2, bias=True, classifier=True)
+        self.final = PointwiseConv(9, 2, bias=True)
         for name, kernel in self.named_parameters():
             if name.endswith("kernel"):
                 kernel.data *= 3  # else the untrained signal dies away over the layers
@@ -73,7 +73,7 @@ class TinyUNet(nn.Module):
         x = relu(self.bn3(self.up2(x, geometry), geometry))
         x = relu(self.bn4(self.up1(x, geometry), geometry))
         x = x.replace_feats(torch.cat([x.feats, skip.feats], 1))
-        return self.final(x, geometry)
+        return self.final.spread(x, geometry)
 
 
 @pytest.fixture(name="network", scope="module")
@@ -129,12 +129,14 @@ def test_a_network_of_soft_occupancies_has_right_gradients(network):
     )
 
 
-def test_every_layer_multiplies_and_the_classifier_does_not(candidates):
+def test_every_layer_multiplies_by_the_occupancy_and_what_it_spreads_is_not_yet(candidates):
     coords, occupied, feats = candidates
     occupancy = occupied.double().unsqueeze(1)
     geometry = Geometry(coords, occupancy)
     x = SparseTensor(coords, feats, occupancy=occupancy)
-    coarse = geometry.tensor(torch.ones(len(geometry.voxels(2)), 3, dtype=torch.float64), 2)
+    coarse = geometry.tensor(
+        torch.ones(len(geometry.voxels(2)), 3, dtype=torch.float64), 2
+    ).occupied()
     conv = SubmanifoldConv(3, 2, hybrid_offsets(), bias=True).double()
     norm = SparseBatchNorm(3).double().eval()
     nn.init.ones_(norm.bn.bias)
@@ -151,8 +153,8 @@ def test_every_layer_multiplies_and_the_classifier_does_not(candidates):
         assert (known == 0).any()
         assert (out.feats[known[:, 0] == 0] == 0).all()
         assert (out.feats[known[:, 0] == 1] != 0).any()
-    final = PointwiseConv(3, 2, bias=True, classifier=True).double()
-    assert (final(x, geometry).feats[~occupied] != 0).all()
+    final = PointwiseConv(3, 2, bias=True).double()
+    assert (final.spread(x, geometry).feats[~occupied] != 0).all()
 
 
 def test_rows_in_any_order_give_the_same_rows(network, candidates):

@@ -20,6 +20,7 @@ from leadgrad.victims.sparse import (
     Geometry,
     PointwiseConv,
     SparseBatchNorm,
+    SparseConv,
     SparseTensor,
     SubmanifoldConv,
     UpConv,
@@ -52,16 +53,49 @@ class ResidualBlock(nn.Module):
                 ]
             )
 
-    def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+    def forward(self, x: SparseTensor, geometry: Geometry, recompute: bool) -> SparseTensor:
         """(M, Cin) to (M, Cout) on the same voxels."""
-        y = self.norm1(self.conv1(x, geometry), geometry)
-        y = y.replace_feats(F.relu(y.feats))
-        y = self.norm2(self.conv2(y, geometry), geometry)
+        y = normalized(self.conv1.spread(x, geometry), self.norm1, geometry, recompute)
+        y = self.conv2.spread(y, geometry)
         if self.downsample is not None:
-            for layer in self.downsample:
-                x = layer(x, geometry)
-        made: SparseTensor = y.replace_feats(F.relu(y.feats + x.feats))
-        return made
+            matrix, norm = self.downsample
+            assert isinstance(matrix, PointwiseConv)
+            x = normalized(matrix.spread(x, geometry), norm, geometry, recompute, relu=False)
+        return normalized(y, self.norm2, geometry, recompute, add=x.feats)
+
+
+def normalized(
+    spread: SparseTensor,
+    norm: nn.Module,
+    geometry: Geometry,
+    recompute: bool,
+    *,
+    add: Tensor | None = None,
+    relu: bool = True,
+) -> SparseTensor:
+    """What follows a convolution: the occupancy, a norm (and the occupancy), a sum and ReLU.
+
+    Args:
+        spread: What the convolution made, not yet multiplied by the occupancy.
+        norm: A ``SparseBatchNorm``.
+        geometry: Of this forward.
+        recompute: Whether the backward pass makes all but ``spread`` and ``add`` again.
+        add: Features of a shortcut. Shape: (M, C).
+        relu: Whether a ReLU ends it.
+    """
+
+    def compute(feats: Tensor, shortcut: Tensor | None) -> Tensor:
+        made: Tensor = norm(spread.with_feats(feats), geometry).feats
+        made = made if shortcut is None else made + shortcut
+        return F.relu(made) if relu else made
+
+    if recompute:
+        feats: Tensor = checkpoint(
+            compute, spread.feats, add, use_reentrant=False, preserve_rng_state=False
+        )
+    else:
+        feats = compute(spread.feats, add)
+    return spread.replace_feats(feats)
 
 
 class MinkUNet(nn.Module):
@@ -79,8 +113,16 @@ class MinkUNet(nn.Module):
         hybrid_blocks: Whether kernels in blocks have the released weights' order of offsets, or the
             plain one of networks made with MinkowskiEngine 0.5 (page, 1.3).
         momentum: Of the norms outside of blocks.
-        recompute: Recompute each stage in the backward pass instead of keeping what it made.
+        recompute: In evaluation mode, let the backward pass make norms, sums, ReLUs and products
+            with the occupancy again instead of keeping them: less memory for the same gradients,
+            bit by bit. In training mode nothing is made again, or norms would count a batch twice.
+
+    Attributes:
+        geometry: What finds neighbours and convolves, of this class or of one network: another
+            ``Geometry`` is another engine for the same weights.
     """
+
+    geometry: type[Geometry] = Geometry
 
     def __init__(
         self,
@@ -95,7 +137,7 @@ class MinkUNet(nn.Module):
         stem_kernel: int = 5,
         hybrid_blocks: bool = True,
         momentum: float = 0.02,
-        recompute: bool = False,
+        recompute: bool = True,
     ) -> None:
         super().__init__()
         if (len(encoder), len(decoder), len(blocks)) != (4, 4, 8):
@@ -127,7 +169,7 @@ class MinkUNet(nn.Module):
             stage = _stage(joined, planes, blocks[level], offsets, momentum=momentum)
             self.add_module(f"block{level + 1}", stage)
             width = planes
-        self.final = PointwiseConv(width, num_classes, bias=True, classifier=True)
+        self.final = PointwiseConv(width, num_classes, bias=True)
 
     def forward(self, coords: Tensor, color: Tensor, scene: Tensor | None = None) -> Tensor:
         """Logits of each point.
@@ -146,9 +188,7 @@ class MinkUNet(nn.Module):
 
     def voxel_logits(self, x: SparseTensor) -> Tensor:
         """Logits of each voxel. Shape: (M, num_classes)."""
-        geometry = Geometry(x.coords, x.occupancy)
-        for stride in STRIDES:
-            geometry.occupancy(stride)  # all levels now, so that no stage makes one when recomputed
+        geometry = self.geometry(x.coords, x.occupancy)
         x = self._run(("conv0p1s1", "bn0"), (), x, geometry)
         skips = []
         for level, stride in enumerate(STRIDES[:4], 1):
@@ -158,8 +198,7 @@ class MinkUNet(nn.Module):
         for level, stride in enumerate(reversed(STRIDES[1:]), 4):
             head = (f"convtr{level}p{stride}s2", f"bntr{level}")
             x = self._run(head, (f"block{level + 1}",), x, geometry, skip=skips.pop())
-        final: SparseTensor = self.final(x, geometry)
-        return final.feats
+        return self.final.spread(x, geometry).feats  # times no occupancy (page, 3.5)
 
     def _run(
         self,
@@ -172,33 +211,16 @@ class MinkUNet(nn.Module):
     ) -> SparseTensor:
         """Convolution, norm, ReLU, skipped features where there are any, and residual blocks."""
         conv, norm = (self.get_submodule(name) for name in head)
-        parts = [block for name in stage for block in self.get_submodule(name).children()]
-
-        def compute(feats: Tensor, skipped: Tensor | None) -> SparseTensor:
-            y: SparseTensor = norm(conv(x.replace_feats(feats), geometry), geometry)
-            joined = F.relu(y.feats)
-            if skipped is not None:
-                joined = torch.cat([joined, skipped], 1)  # upsampled first (page, 1.1)
-            y = y.replace_feats(joined)
-            for block in parts:
-                y = block(y, geometry)
-            return y
-
-        skipped = None if skip is None else skip.feats
-        if not (self.recompute and torch.is_grad_enabled()):
-            return compute(x.feats, skipped)
-        # The geometry's levels are built here, so that nothing is built while recomputing
-        stride = x.stride if isinstance(conv, SubmanifoldConv) else _stride_after(conv, x.stride)
-        feats: Tensor = checkpoint(
-            lambda *tensors: compute(*tensors).feats, x.feats, skipped, use_reentrant=False
-        )
-        return SparseTensor(
-            geometry.voxels(stride).coords, feats, stride, geometry.occupancy(stride)
-        )
-
-
-def _stride_after(conv: nn.Module, stride: int) -> int:
-    return 2 * stride if isinstance(conv, DownConv) else stride // 2
+        assert isinstance(conv, SparseConv)
+        # A norm in training would count the batch again
+        recompute = self.recompute and not self.training and torch.is_grad_enabled()
+        x = normalized(conv.spread(x, geometry), norm, geometry, recompute)
+        if skip is not None:
+            x = x.replace_feats(torch.cat([x.feats, skip.feats], 1))  # upsampled first (page, 1.1)
+        for name in stage:
+            for block in self.get_submodule(name).children():
+                x = block(x, geometry, recompute)
+        return x
 
 
 def _stage(

@@ -30,9 +30,14 @@ class _SegmentOr(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, relation: Tensor, voxel: Tensor, voxels: int) -> Tensor:
         absent = 1 - relation
+        product = relation.new_ones(voxels)
         zero = absent == 0
+        if not bool(zero.any()):  # as smooth relations hardly ever have; half of the time
+            product = product.scatter_reduce(0, voxel, absent, "prod")
+            ctx.save_for_backward(absent, None, product, None, voxel)
+            return 1 - product
         factors = torch.where(zero, torch.ones_like(absent), absent)
-        product = relation.new_ones(voxels).scatter_reduce(0, voxel, factors, "prod")
+        product = product.scatter_reduce(0, voxel, factors, "prod")
         zeros = relation.new_zeros(voxels).index_add(0, voxel, zero.to(relation.dtype))
         ctx.save_for_backward(factors, zero, product, zeros, voxel)
         return 1 - torch.where(zeros > 0, torch.zeros_like(product), product)
@@ -40,6 +45,7 @@ class _SegmentOr(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         factors, zero, product, zeros, voxel = ctx.saved_tensors
-        # Product of the other factors: 0 where one of those is 0
-        others = torch.where(zeros[voxel] > zero.to(grad.dtype), 0.0, product[voxel] / factors)
+        others = product[voxel] / factors
+        if zero is not None:  # 0 where one of the other factors is 0
+            others = torch.where(zeros[voxel] > zero.to(grad.dtype), 0.0, others)
         return grad[voxel] * others, None, None

@@ -23,8 +23,15 @@ def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
         split: Which split is attacked by default.
     """
     parser = ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--skipnet", type=str, default="zoo/skipnet38.safetensors")
-    parser.add_argument("--dynconv", type=str, default="zoo/dynconv32.safetensors")
+    parser.add_argument(
+        "--skipnet",
+        type=str | None,
+        default="zoo/skipnet38.safetensors",
+        help="null leaves the victim out",
+    )
+    parser.add_argument(
+        "--dynconv", type=str | None, default="zoo/dynconv32.safetensors", help="Likewise"
+    )
     parser.add_subclass_arguments(
         ImageDataModule, "data", default={"class_path": "leadgrad.data.CIFAR10"}
     )
@@ -69,7 +76,8 @@ class Task:
             "class_path": node["class_path"],
             "init_args": {**arguments, "limit": options.limit},
         }
-        victims = {SKIPNET: Card.read(options.skipnet), DYNCONV: Card.read(options.dynconv)}
+        given = {SKIPNET: options.skipnet, DYNCONV: options.dynconv}
+        victims = {name: Card.read(path) for name, path in given.items() if path is not None}
         picked = pick_rows(options.rows) if options.rows else tuple(rows)
         return cls(victims, picked, data, options.convention)
 

@@ -1,6 +1,7 @@
 """Sparse convolution in plain PyTorch, on any device: tensors, kernel maps, functions, layers.
 
-Imports point one way: coordinates, kernel_map, geometry and functional, layers.
+Imports point one way: coordinates, kernel_map, functional, geometry, layers. ``minkowski``, which
+nothing here imports, convolves with MinkowskiEngine instead.
 """
 
 from leadgrad.victims.sparse.coordinates import CoordinateSet, unique_coordinates
@@ -11,6 +12,7 @@ from leadgrad.victims.sparse.layers import (
     DownConv,
     PointwiseConv,
     SparseBatchNorm,
+    SparseConv,
     SubmanifoldConv,
     UpConv,
 )
@@ -23,6 +25,7 @@ __all__ = [
     "KernelMap",
     "PointwiseConv",
     "SparseBatchNorm",
+    "SparseConv",
     "SparseTensor",
     "SubmanifoldConv",
     "UpConv",

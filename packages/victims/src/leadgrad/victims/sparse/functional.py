@@ -44,14 +44,32 @@ def sparse_conv(feats: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
         ValueError: If shapes do not fit the map or each other.
         TypeError: If the dtypes differ.
     """
-    if feats.ndim != 2 or len(feats) != len(kernel_map.source_set):
+    check_operands(feats, kernel, len(kernel_map.source_set), kernel_map.volume)
+    out: Tensor = _SparseConv.apply(feats, kernel, kernel_map)
+    return out
+
+
+def check_operands(feats: Tensor, kernel: Tensor, sources: int, volume: int) -> None:
+    """Checks what a convolution is given, in whichever engine: one row per source, one per slice.
+
+    Args:
+        feats: Shape: (sources, Cin).
+        kernel: Shape: (volume, Cin, Cout).
+        sources: Number of voxels that are read.
+        volume: Number of kernel slices.
+
+    Raises:
+        ValueError: If a shape is another.
+        TypeError: If the dtypes differ.
+    """
+    if feats.ndim != 2 or len(feats) != sources:
         raise ValueError(
-            f"feats must have one row for each of the map's {len(kernel_map.source_set)} source "
-            f"voxels, got shape {tuple(feats.shape)}; give the geometry of this tensor"
+            f"feats must have one row for each of the map's {sources} source voxels, got shape "
+            f"{tuple(feats.shape)}; give the geometry of this tensor"
         )
-    if kernel.ndim != 3 or kernel.shape[:2] != (kernel_map.volume, feats.shape[1]):
+    if kernel.ndim != 3 or kernel.shape[:2] != (volume, feats.shape[1]):
         raise ValueError(
-            f"kernel must have shape ({kernel_map.volume}, {feats.shape[1]}, out channels), got "
+            f"kernel must have shape ({volume}, {feats.shape[1]}, out channels), got "
             f"{tuple(kernel.shape)}"
         )
     if feats.dtype != kernel.dtype:
@@ -59,8 +77,6 @@ def sparse_conv(feats: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
             f"feats are {feats.dtype}, the kernel is {kernel.dtype}; convert the network or its "
             "input with .to(dtype)"
         )
-    out: Tensor = _SparseConv.apply(feats, kernel, kernel_map)
-    return out
 
 
 class _SparseConv(torch.autograd.Function):

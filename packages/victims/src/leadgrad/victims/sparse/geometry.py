@@ -1,10 +1,11 @@
-"""The coordinates, occupancies and kernel maps of one forward."""
+"""The coordinates, occupancies, kernel maps and convolutions of one forward."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from leadgrad.victims.sparse.coordinates import CoordinateSet
+from leadgrad.victims.sparse.functional import sparse_conv
 from leadgrad.victims.sparse.kernel_map import KernelMap, stride_map, submanifold_map
 from leadgrad.victims.sparse.tensor import SparseTensor
 
@@ -15,6 +16,8 @@ class Geometry:
     Build one per forward and hand it to every layer: nothing is kept on tensors or modules, so two
     forwards never share a stale map. Coarser levels come from finer ones: voxels
     floor(c / 2s)·2s, occupancy 1 - Π over present children (1 - o).
+
+    Layers convolve through it, so that a subclass can hand the work to another engine.
 
     Args:
         coords: Voxels of stride 1, each once, in any order; sorted by (batch, x, y, z), as
@@ -89,10 +92,33 @@ class Geometry:
         """Map of the transposed 2³ convolution from level stride to level stride / 2."""
         return self.down_map(stride // 2).adjoint()[0]
 
+    def submanifold_conv(
+        self, feats: Tensor, kernel: Tensor, stride: int, offsets: Tensor
+    ) -> Tensor:
+        """Convolution of a level onto itself, as ``sparse_conv`` on ``submanifold_map``.
+
+        Args:
+            feats: Rows of the level. Shape: (M, Cin).
+            kernel: Shape: (K, Cin, Cout).
+            stride: Of the level.
+            offsets: Of the kernel's slices. Shape: (K, 3).
+
+        Returns:
+            Shape: (M, Cout).
+        """
+        return sparse_conv(feats, kernel, self.submanifold_map(stride, offsets))
+
+    def down_conv(self, feats: Tensor, kernel: Tensor, stride: int) -> Tensor:
+        """2³ convolution: (M, Cin) at level stride, (8, Cin, Cout), to (M_coarse, Cout)."""
+        return sparse_conv(feats, kernel, self.down_map(stride))
+
+    def up_conv(self, feats: Tensor, kernel: Tensor, stride: int) -> Tensor:
+        """Transposed 2³ convolution: (M_coarse, Cin) at level stride to (M, Cout) at stride / 2."""
+        return sparse_conv(feats, kernel, self.up_map(stride))
+
     def tensor(self, feats: Tensor, stride: int = 1) -> SparseTensor:
-        """Features on a level's voxels, multiplied by the level's occupancy if there is one."""
-        coords, occupancy = self.voxels(stride).coords, self.occupancy(stride)
-        return SparseTensor(coords, feats, stride, occupancy).with_feats(feats)
+        """Features, as they are, on a level's voxels with the level's occupancy."""
+        return SparseTensor(self.voxels(stride).coords, feats, stride, self.occupancy(stride))
 
     def _family(self, stride: int) -> tuple[Tensor, Tensor]:
         """Parent's rank and place below the parent, of each rank of level stride."""

@@ -12,7 +12,6 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
-from leadgrad.victims.sparse.functional import sparse_conv
 from leadgrad.victims.sparse.geometry import Geometry
 from leadgrad.victims.sparse.tensor import SparseTensor
 
@@ -23,7 +22,26 @@ def _uniform(*shape: int, fan: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
-class SubmanifoldConv(nn.Module):
+class SparseConv(nn.Module):
+    """Base of convolutions: a subclass writes ``spread``."""
+
+    kernel: nn.Parameter
+
+    def spread(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+        """The products, not yet multiplied by the occupancy of their voxels."""
+        raise NotImplementedError
+
+    def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+        """``spread``, and the occupancy removes features from voxels that are not there."""
+        return self.spread(x, geometry).occupied()
+
+    def extra_repr(self) -> str:
+        """Kernel shape, for ``print(network)``."""
+        volume = prod(self.kernel.shape[:-2])
+        return f"{self.kernel.shape[-2]}, {self.kernel.shape[-1]}, slices={volume}"
+
+
+class SubmanifoldConv(SparseConv):
     """Stride-1 convolution; output voxels are the input voxels.
 
     Args:
@@ -47,17 +65,13 @@ class SubmanifoldConv(nn.Module):
         # On the processor whatever the network's device: the map is looked up by their values
         self.offsets = offsets.cpu()
 
-    def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+    def spread(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
         """(M, Cin) to (M, Cout) on the same voxels."""
-        feats = sparse_conv(x.feats, self.kernel, geometry.submanifold_map(x.stride, self.offsets))
-        return x.with_feats(feats if self.bias is None else feats + self.bias)
-
-    def extra_repr(self) -> str:
-        """Kernel shape, for ``print(network)``."""
-        return _kernel_repr(self.kernel)
+        feats = geometry.submanifold_conv(x.feats, self.kernel, x.stride, self.offsets)
+        return x.replace_feats(feats if self.bias is None else feats + self.bias)
 
 
-class DownConv(nn.Module):
+class DownConv(SparseConv):
     """2³ convolution with stride 2, no bias: each voxel feeds its one parent.
 
     Slices are ``hypercube_offsets(2)``: child = parent + offset·stride.
@@ -71,17 +85,13 @@ class DownConv(nn.Module):
         super().__init__()
         self.kernel = _uniform(8, in_channels, out_channels, fan=8 * in_channels)
 
-    def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+    def spread(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
         """(M, Cin) at a stride to (M_coarse, Cout) at twice that."""
-        feats = sparse_conv(x.feats, self.kernel, geometry.down_map(x.stride))
+        feats = geometry.down_conv(x.feats, self.kernel, x.stride)
         return geometry.tensor(feats, 2 * x.stride)
 
-    def extra_repr(self) -> str:
-        """Kernel shape, for ``print(network)``."""
-        return _kernel_repr(self.kernel)
 
-
-class UpConv(nn.Module):
+class UpConv(SparseConv):
     """Transposed 2³ convolution with stride 2, no bias: each voxel reads its one parent.
 
     The kernel is neither flipped nor transposed: row @ kernel[slice], slices as in ``DownConv``.
@@ -95,7 +105,7 @@ class UpConv(nn.Module):
         super().__init__()
         self.kernel = _uniform(8, in_channels, out_channels, fan=8 * out_channels)
 
-    def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+    def spread(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
         """(M_coarse, Cin) at a stride to (M, Cout) at half that, on the voxels known there.
 
         Raises:
@@ -103,42 +113,28 @@ class UpConv(nn.Module):
         """
         if x.stride == 1:
             raise ValueError("nothing is finer than stride 1; UpConv needs a stride of 2 or more")
-        feats = sparse_conv(x.feats, self.kernel, geometry.up_map(x.stride))
+        feats = geometry.up_conv(x.feats, self.kernel, x.stride)
         return geometry.tensor(feats, x.stride // 2)
 
-    def extra_repr(self) -> str:
-        """Kernel shape, for ``print(network)``."""
-        return _kernel_repr(self.kernel)
 
-
-class PointwiseConv(nn.Module):
+class PointwiseConv(SparseConv):
     """1³ convolution: a matrix, with the 2-D kernel such layers have in checkpoints.
 
     Args:
         in_channels: Cin.
         out_channels: Cout.
         bias: Whether to add a bias of shape (1, Cout).
-        classifier: The network's last layer, which does not multiply by the occupancy (3.5).
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, bias: bool = False, classifier: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = False) -> None:
         super().__init__()
         self.kernel = _uniform(in_channels, out_channels, fan=in_channels)
         self.bias = _uniform(1, out_channels, fan=in_channels) if bias else None
-        self.classifier = classifier
 
-    def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
+    def spread(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
         """(M, Cin) to (M, Cout) on the same voxels; the geometry is not needed."""
         feats = x.feats @ self.kernel
-        if self.bias is not None:
-            feats = feats + self.bias
-        return x.replace_feats(feats) if self.classifier else x.with_feats(feats)
-
-    def extra_repr(self) -> str:
-        """Kernel shape, for ``print(network)``."""
-        return _kernel_repr(self.kernel)
+        return x.replace_feats(feats if self.bias is None else feats + self.bias)
 
 
 class SparseBatchNorm(nn.Module):
@@ -156,8 +152,3 @@ class SparseBatchNorm(nn.Module):
     def forward(self, x: SparseTensor, geometry: Geometry) -> SparseTensor:
         """(M, C) to (M, C); the geometry is not needed."""
         return x.with_feats(self.bn(x.feats))
-
-
-def _kernel_repr(kernel: Tensor) -> str:
-    volume = prod(kernel.shape[:-2])
-    return f"{kernel.shape[-2]}, {kernel.shape[-1]}, slices={volume}"

@@ -40,6 +40,10 @@ class SparseTensor:
                 f"{tuple(self.occupancy.shape)}; unsqueeze it"
             )
 
+    def occupied(self) -> SparseTensor:
+        """Its features multiplied by the occupancy."""
+        return self.with_feats(self.feats)
+
     def with_feats(self, feats: Tensor) -> SparseTensor:
         """New features multiplied by the occupancy: after convolutions and batch norms.
 
