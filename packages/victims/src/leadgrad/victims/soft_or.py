@@ -29,17 +29,16 @@ def segment_or(relation: Tensor, voxel: Tensor, voxels: int) -> Tensor:
 class _SegmentOr(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, relation: Tensor, voxel: Tensor, voxels: int) -> Tensor:
-        absent = 1 - relation
-        product = relation.new_ones(voxels)
-        zero = absent == 0
-        if not bool(zero.any()):  # as smooth relations hardly ever have; half of the time
-            product = product.scatter_reduce(0, voxel, absent, "prod")
-            ctx.save_for_backward(absent, None, product, None, voxel)
+        factors = 1 - relation
+        zero = factors == 0
+        zeros = None
+        if bool(zero.any()):  # as smooth relations hardly ever have: without it half of the time
+            factors = torch.where(zero, torch.ones_like(factors), factors)
+            zeros = relation.new_zeros(voxels).index_add(0, voxel, zero.to(relation.dtype))
+        product = relation.new_ones(voxels).scatter_reduce(0, voxel, factors, "prod")
+        ctx.save_for_backward(factors, None if zeros is None else zero, product, zeros, voxel)
+        if zeros is None:
             return 1 - product
-        factors = torch.where(zero, torch.ones_like(absent), absent)
-        product = product.scatter_reduce(0, voxel, factors, "prod")
-        zeros = relation.new_zeros(voxels).index_add(0, voxel, zero.to(relation.dtype))
-        ctx.save_for_backward(factors, zero, product, zeros, voxel)
         return 1 - torch.where(zeros > 0, torch.zeros_like(product), product)
 
     @staticmethod

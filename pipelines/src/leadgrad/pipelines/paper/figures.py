@@ -58,20 +58,26 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
 
 
 def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
-    """Accuracy on the tuning images against the slope, one panel per victim, as a PNG.
+    """Accuracy on the tuning images against the slope, one panel per weights, as a PNG.
 
-    FGM's is a dashed line of the same colour. Of tries that differ in step size, the best counts.
+    A record may hold several weights of one victim, told apart by their SHA-256. FGM's is a dashed
+    line of the same colour. Of tries that differ in step size, the best counts.
     """
-    victims = list(dict.fromkeys(sweep.victim for sweep in sweeps))
+    victims = list(dict.fromkeys((sweep.victim, sweep.sha256) for sweep in sweeps))
     figure = Figure(figsize=(4.6 * max(1, len(victims)), 3.6), layout="constrained")
     for axes, victim in zip(
         figure.subplots(1, max(1, len(victims)), squeeze=False)[0], victims, strict=False
     ):
-        own = [sweep for sweep in sweeps if sweep.victim == victim]
+        own = [sweep for sweep in sweeps if (sweep.victim, sweep.sha256) == victim]
         for row, colour in zip(dict.fromkeys(sweep.row for sweep in own), COLOURS, strict=False):
             for sweep in (sweep for sweep in own if sweep.row == row):
                 _draw_sweep(axes, sweep, colour)
-        axes.set(title=victim, xlabel="slope λ", ylabel="accuracy (%)", xscale="log")
+        axes.set(
+            title=f"{victim[0]}, {victim[1][:8]}",
+            xlabel="slope λ",
+            ylabel="accuracy (%)",
+            xscale="log",
+        )
         _tidy(axes)
     return figure_png(figure)
 

@@ -171,7 +171,9 @@ def facts(
     table: SceneTable, card: Card, voxel_m: float, manifest: Any, options: Any, command: str
 ) -> list[str]:
     """What has to be said above the table."""
-    evaluations = "evaluations (T)" if options.steps is None else f"{options.steps} evaluations"
+    evaluations = "so are the evaluations (T)"
+    if options.steps is not None:
+        evaluations = f"every attack has {options.steps} evaluations, fewer or more than there"
     source = f"the released program's for {table.settings}, lengths in voxel edges"
     said = [
         f"Command: `{command}`",
@@ -179,10 +181,7 @@ def facts(
         f"{manifest['dataset']}'s {manifest['split']} split.",
         "mIoU and IoUs are over the points of all scenes, of the iterate that each scene's victim "
         "does worst on.",
-        f"Step sizes and slopes are {source}; so are the {evaluations}."
-        if options.steps is None
-        else f"Step sizes and slopes are {source}; every attack has {evaluations}, fewer or more "
-        "than there.",
+        f"Step sizes and slopes are {source}; {evaluations}.",
     ]
     if not table.classes:
         said.append("Intervals: bootstrap over scenes, the same resamplings for all rows.")
