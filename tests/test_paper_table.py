@@ -109,7 +109,7 @@ def table(victims, static, tuned, tmp_path_factory):
     out = tmp_path_factory.mktemp("table")
     options = [
         *("table", "1", *victims, *static, f"--out={out}", f"--tuning={tuned / 'tuning.json'}"),
-        *("--rows=[FGSM-8-100,IFGSM-8-20]", "--ablations=[hard,constant,masks]"),
+        *("--rows=[FGSM-8-100,IFGSM-8-20]", "--ablations=[hard,constant,pair,masks]"),
     ]
     assert main(options) == 0
     return out, options
@@ -118,8 +118,8 @@ def table(victims, static, tuned, tmp_path_factory):
 def test_every_cell_is_a_run_of_held_out_images(table):
     out, _ = table
     runs = [path.parent for path in out.rglob("results.json")]
-    # per adaptive victim: FGSM 5 methods; I-FGSM 5, and 4 more masks of 2; static: 2
-    assert len(runs) == 2 * (5 + 5 + 8) + 2
+    # per adaptive victim: FGSM 6 methods; I-FGSM 6, and 4 more masks of 2; static: 2
+    assert len(runs) == 2 * (6 + 6 + 8) + 2
     for run in runs:
         results = RunDirectory(run).results()
         assert results["data"]["split"] == "heldout"
@@ -130,7 +130,7 @@ def test_the_files_say_what_the_runs_say(table):
     out, _ = table
     with (out / "table1.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 38
+    assert len(lines) == 42
     for line in lines:
         assert float(line["accuracy %"]) == pytest.approx(
             100 * int(line["right"]) / int(line["samples"]), abs=0.005
@@ -143,6 +143,21 @@ def test_the_files_say_what_the_runs_say(table):
     page = (out / "table1.html").read_text()
     assert page.count("data:image/png;base64") == 2
     assert "http" not in page.replace("http-equiv", ""), "self-contained"
+
+
+def test_the_pair_is_as_strong_as_both_and_stands_beside_the_default(table):
+    out, _ = table
+
+    def right(victim, method):
+        return right_after(RunDirectory(out / "cells" / victim / "FGSM-8-100" / method))
+
+    text = (out / "table1.md").read_text()
+    for victim in ("SkipNet", "DynConv"):
+        pair, led = right(victim, "FGMorconstant0.5"), right(victim, "LGM-default")
+        assert torch.equal(pair, right(victim, "FGM") & right(victim, "constant0.5"))
+        accuracies = " | ".join(f"{100 * float(each.double().mean()):.2f}" for each in (pair, led))
+        assert f"| FGSM ε 8 | {victim} | {accuracies} |" in text
+    assert "What leading adds" in (out / "table1.html").read_text()
 
 
 def test_finished_cells_are_not_run_again(table):

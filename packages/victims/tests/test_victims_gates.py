@@ -11,6 +11,7 @@ from torch import nn
 from leadgrad.victims import (
     FGM,
     LGM,
+    BestOf,
     Constant,
     Gate,
     GradientMethod,
@@ -218,3 +219,16 @@ def test_a_relative_slope_of_scalar_gates_leads_near_decisions_most():
 def test_margins_of_exactly_0_stay_half_occupied():
     occupancy = RelativeSigmoid(3.0)(torch.zeros(2, 1, 3, 3, requires_grad=True))
     assert torch.equal(occupancy, torch.full_like(occupancy, 0.5))
+
+
+def test_the_best_of_some_stands_for_what_each_stands_for():
+    half = LGM(Constant())
+    assert BestOf((FGM(), half)).candidates() == (FGM(), half)
+    assert BestOf((FGM(), LGM())).candidates() == (FGM(), *LGM().candidates())
+
+
+def test_the_best_of_some_is_no_single_occupancy():
+    with pytest.raises(ValueError, match="candidates"):
+        BestOf((FGM(), LGM())).occupancy(MARGINS, MARGINS > 0)
+    with pytest.raises(ValueError, match="at least one"):
+        BestOf(())

@@ -4,6 +4,7 @@ The modules that train them need Lightning and are imported by their own names:
 ``leadgrad.victims.classifier``, ``.skipnet_training``, ``.dynconv_training`` and ``.recipe``.
 """
 
+from leadgrad.victims.best_of import BestOf
 from leadgrad.victims.checkpoints import CheckpointError, load_published, save_weights
 from leadgrad.victims.dynconv import DynConv
 from leadgrad.victims.gates import (
@@ -30,6 +31,7 @@ __all__ = [
     "FGM",
     "LGM",
     "RBF",
+    "BestOf",
     "BilinearInterpolation",
     "CheckpointError",
     "Constant",

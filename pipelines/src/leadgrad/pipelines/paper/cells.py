@@ -68,6 +68,18 @@ CONSTANT = Method(
 )
 """Smoothing without a leading gradient (ablation D14)."""
 
+_UNLED = [
+    {"class_path": "leadgrad.victims.FGM"},
+    {
+        "class_path": "leadgrad.victims.LGM",
+        "init_args": {"surrogate": {"class_path": "leadgrad.victims.Constant"}},
+    },
+]
+PAIR = Method(
+    "FGM or ô = 0.5",
+    ("--model.method=leadgrad.victims.BestOf", f"--model.method.methods={json.dumps(_UNLED)}"),
+)
+"""Two attacks of which the victim picks, as under ``LGM()``, but neither leads."""
 
 AUTOMATIC = Method("LGM()", ("--model.method=leadgrad.victims.LGM",), None, "needs none")
 """The default, which has no slope to choose."""

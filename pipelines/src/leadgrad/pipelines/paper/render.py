@@ -12,12 +12,17 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from leadgrad.pipelines.paper.equal_cost import EqualCost
 from leadgrad.pipelines.paper.layout import PAPER_CLEAN, PAPER_GAPS, Row, paper_accuracy
-from leadgrad.pipelines.paper.statistics import Paired
+from leadgrad.pipelines.paper.statistics import Paired, p_words
 from leadgrad.pipelines.pictures import data_uri
 from leadgrad.pipelines.report import pages
 
 TEXT_COLUMNS = frozenset({"attack", "victim", "method", "weights", "cost"})
+EQUAL_COST = (
+    "At equal cost: `LGM()` runs up to two attacks, of which the victim picks for each image; so "
+    "does this pair, and neither of it leads."
+)
 _CODE = re.compile(r"`([^`]*)`")
 
 
@@ -82,11 +87,6 @@ def marked(fact: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", escaped))
 
 
-def p_words(p: float) -> str:
-    """A p-value for people."""
-    return "< 1e-6" if p < 1e-6 else f"{p:.2g}"
-
-
 @dataclass(frozen=True)
 class Sheet:
     """All finished cells of a table, and what is said above and below them.
@@ -98,6 +98,7 @@ class Sheet:
         missing: Keys of the cells that have not been run.
         facts: Sentences on data, convention, slopes and command.
         figures: Caption and PNG of each plot.
+        equal_cost: ``LGM()`` beside two attacks that do not lead, where both were run.
     """
 
     title: str
@@ -106,6 +107,7 @@ class Sheet:
     missing: Sequence[str]
     facts: Sequence[str]
     figures: Sequence[tuple[str, bytes]]
+    equal_cost: Sequence[EqualCost] = ()
 
     def header(self) -> list[str]:
         """Column titles."""
@@ -134,9 +136,7 @@ class Sheet:
                 [
                     entry.row.title(),
                     entry.victim,
-                    entry.method
-                    if entry.mask_seed == 1
-                    else f"{entry.method}, mask {entry.mask_seed}",
+                    entry.column(),
                     "" if entry.slope is None else f"{entry.slope:g}",
                     f"{entry.accuracy:.2f}",
                     f"{low:.2f}–{high:.2f}",
@@ -177,6 +177,10 @@ class Sheet:
             if len(values) > 1
         ]
 
+    def equal_cost_lines(self) -> list[list[str]]:
+        """What leading adds at equal cost, as text."""
+        return [compared.line() for compared in self.equal_cost]
+
     MASK_HEADER = ("attack", "victim", "method", "masks", "mean accuracy %", "standard deviation")
     CLEAN_HEADER = ("victim", "weights", "before attack %", "95 %", "paper", "cost")
 
@@ -187,6 +191,9 @@ class Sheet:
         parts += ["", *markdown_table(self.header(), self.lines())]
         if self.mask_lines():
             parts += ["", *markdown_table(self.MASK_HEADER, self.mask_lines())]
+        if self.equal_cost:
+            parts += ["", EQUAL_COST, ""]
+            parts += markdown_table(EqualCost.HEADER, self.equal_cost_lines())
         if self.missing:
             parts += ["", f"Not run: {', '.join(self.missing)}."]
         return "\n".join(parts) + "\n"
@@ -215,6 +222,9 @@ class Sheet:
             lines=list(zip(self.entries, self.lines(), strict=True)),
             mask_header=self.MASK_HEADER,
             mask_lines=self.mask_lines(),
+            equal_cost=marked(EQUAL_COST),
+            equal_cost_header=EqualCost.HEADER,
+            equal_cost_lines=self.equal_cost_lines(),
             missing=self.missing,
             figures=figures,
         )

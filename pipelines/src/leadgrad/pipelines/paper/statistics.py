@@ -56,3 +56,8 @@ def mcnemar(first_right: Tensor, second_right: Tensor) -> Paired:
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return Paired(only_first, only_second, len(first_right), p)
+
+
+def p_words(p: float) -> str:
+    """A p-value for people."""
+    return "< 1e-6" if p < 1e-6 else f"{p:.2g}"

@@ -18,12 +18,14 @@ from leadgrad.pipelines.paper.cells import (
     AUTOMATIC,
     CONSTANT,
     FGM,
+    PAIR,
     Cell,
     Setting,
     right_after,
     selected,
     sloped,
 )
+from leadgrad.pipelines.paper.equal_cost import equal_costs
 from leadgrad.pipelines.paper.figures import Point, budget_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, authors_slope
 from leadgrad.pipelines.paper.options import Task, table_parser
@@ -34,9 +36,8 @@ from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims.atomic import write_atomically
 
-ABLATIONS = ("hard", "constant", "masks")
+ABLATIONS = ("hard", "constant", "pair", "masks")
 MASK_SEEDS = (1, 2, 3, 4, 5)
-
 
 TITLES = {"1": "Table I: CIFAR-10", "strong": "Stronger attacks on 5 % valid pixels: CIFAR-10"}
 ROWS = {"1": TABLE1_ROWS, "strong": STRONG_ROWS}
@@ -102,6 +103,8 @@ class Plan:
                     methods.append(sloped("LGM hard", *slope, forward="hard"))
                 if "constant" in self.ablations:
                     methods.append(CONSTANT)
+                if "pair" in self.ablations:
+                    methods.append(PAIR)
                 twin = self.twin(card)
                 cells += [Cell(victim, card, row, method, twin=twin) for method in methods]
                 if "masks" in self.ablations and row.valid_ratio < 1:
@@ -162,6 +165,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
         [cell.key() for cell in cells if cell not in done],
         _facts(plan, entries, command),
         _figures(plan, entries),
+        equal_costs(done, right),
     )
 
 
