@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import torch
 from run_config import arguments, attack, attack_config, fit_config
 
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.rundir import RunDirectory
 from leadgrad.pipelines.zoo import Card, CardError
+from leadgrad.victims import SkipNet, load_published
 
 SPLITS = {"train", "validation", "heldout", "test"}
 
@@ -78,6 +80,25 @@ def test_a_damaged_card_is_named(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(CardError, match=r"x\.json is no card"):
         Card.read(tmp_path / "x.safetensors")
+
+
+def test_the_epoch_that_did_best_on_validation_can_be_published(zoo):
+    fit, target = zoo.parent / "fit", zoo.parent / "best.safetensors"
+    options = ["--device", "d", "--checkpoint", "best"]
+    assert main(["publish", str(fit), str(target), *options]) == 0
+    (kept,) = (fit / "checkpoints").glob("best-*.ckpt")
+    training = Card.read(target).content["training"]
+    assert f"epoch{training['published_epoch'] - 1}-" in kept.name
+    assert training["chosen_by"] == "val_accuracy"
+    validation = Card.read(target).content["accuracy"]["validation"]
+    assert validation["percent"] == pytest.approx(training["val_accuracy"], abs=0.001)
+    network = load_published(SkipNet(8, num_classes=2), target)
+    expected = load_published(SkipNet(8, num_classes=2), kept)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+    for checkpoint in (fit / "checkpoints").glob("best-*"):
+        checkpoint.rename(checkpoint.with_name("moved.ckpt"))
+    assert main(["publish", str(fit), str(target), *options]) == 1
 
 
 def test_an_unfinished_fit_is_not_published(tmp_path, capsys):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentParser
@@ -26,6 +25,7 @@ from leadgrad.victims import (
     load_published,
     prepare_for_attack,
     record_occupancies,
+    save_weights,
 )
 from leadgrad.victims.atomic import write_atomically
 from leadgrad.victims.checkpoints import card_path
@@ -131,10 +131,33 @@ def training_seconds(tensorboard: Path) -> float:
     return round(seconds, 1)
 
 
+def best_epoch(run: RunDirectory, network: nn.Module) -> dict[str, Any]:
+    """Loads the weights of the epoch that did best on validation; its number and measure.
+
+    Raises:
+        RunError: If the fit has kept none.
+    """
+    found = list((run.path / "checkpoints").glob("best-*.ckpt"))
+    if not found:
+        raise RunError(f"{run.path}/checkpoints holds no best-*.ckpt; publish --checkpoint last")
+    best = max(found, key=lambda path: path.stat().st_mtime)  # a kill may have left the one before
+    load_published(network, best)
+    content = torch.load(best, map_location="cpu", weights_only=True)
+    kept = next(state for state in content["callbacks"].values() if state.get("monitor"))
+    measured = {kept["monitor"]: float(kept["best_model_score"])}
+    return {"published_epoch": content["epoch"] + 1, "chosen_by": kept["monitor"], **measured}
+
+
 def publish(
-    run_dir: str, target: str, *, root: str | None, device: str, published: float | None = None
+    run_dir: str,
+    target: str,
+    *,
+    root: str | None,
+    device: str,
+    published: float | None = None,
+    checkpoint: Literal["last", "best"] = "last",
 ) -> dict[str, Any]:
-    """Copies a finished fit's weights to ``target`` and writes the card beside them.
+    """Writes a finished fit's weights to ``target``, and the card beside them.
 
     Args:
         run_dir: Of ``leadgrad fit``.
@@ -143,24 +166,32 @@ def publish(
         device: What the fit ran on, in words.
         published: Accuracy (of scenes: mIoU) that others published for this kind of victim, in
             percent, for C5.
+        checkpoint: Whether the weights are those after the last epoch, or after the epoch that did
+            best on validation (early stopping).
 
     Returns:
         The card.
 
     Raises:
-        RunError: If the fit has not finished.
+        RunError: If the fit has not finished, or has not kept its best epoch.
     """
     run, goal = RunDirectory(run_dir), Path(target)
     if goal.suffix != ".safetensors":
         raise ValueError(f"the target must end in .safetensors, got {target}")
-    trained = run.path / "weights.safetensors"
     if not (run.path / "training.json").exists():
         raise RunError(f"{run.path} holds no finished fit; start its command again")
     training = json.loads((run.path / "training.json").read_bytes())
+    trained = training.pop("weights_sha256")
     fit = run.run()
     node = fit["fingerprint"]["model"]["init_args"]["network"]
     network = instantiate(node)
-    load_published(network, trained, sha256=training["weights_sha256"])
+    if checkpoint == "best":
+        training = {
+            **{key: value for key, value in training.items() if not key.startswith("val_")},
+            **best_epoch(run, network),
+        }
+    else:
+        load_published(network, run.path / "weights.safetensors", sha256=trained)
     victim = prepare_for_attack(network.eval())
     data: ImageDataModule | SceneDataModule = instantiate(
         fit["fingerprint"]["data"], **({} if root is None else {"root": root})
@@ -173,11 +204,11 @@ def publish(
     for split, measured in accuracy.items():
         measured["trained_on"] = split in TRAINED_ON
     goal.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(trained, goal)
+    digest = save_weights(network, goal)
     card = {
         "name": goal.stem,
         "network": node,
-        "sha256": training["weights_sha256"],
+        "sha256": digest,
         "bytes": goal.stat().st_size,
         "accuracy": accuracy,
         "published_accuracy": published,
@@ -186,7 +217,7 @@ def publish(
         "recipe": fit["fingerprint"],
         "command": fit["command"],
         "training": {
-            **{key: value for key, value in training.items() if key != "weights_sha256"},
+            **training,
             "wall_s": training_seconds(run.path / "tensorboard"),
             "device": device,
         },
@@ -206,6 +237,12 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--published", type=float | None, default=None, help="Accuracy in the literature, percent"
     )
+    parser.add_argument(
+        "--checkpoint",
+        type=Literal["last", "best"],
+        default="last",
+        help="After the last epoch, or after the one that did best on validation",
+    )
     options = parser.parse_args(list(args))
     card = publish(
         options.run_dir,
@@ -213,6 +250,7 @@ def main(args: Sequence[str]) -> int:
         root=options.root,
         device=options.device,
         published=options.published,
+        checkpoint=options.checkpoint,
     )
     console = Console()
     for split, measured in card["accuracy"].items():
