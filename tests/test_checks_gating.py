@@ -6,6 +6,7 @@ import pytest
 import torch
 from checks_subjects import LEADING, network, reported, subject
 from own_victims import OwnGated
+from torch import nn
 
 from leadgrad.pipelines.checks import run_checks
 from leadgrad.pipelines.checks.gating import connection, consistency
@@ -44,6 +45,20 @@ def test_sound_networks(family, method):
     assert check.verdict == ("PASS" if comparable else "SKIP"), check.value
     if method == STRAIGHT:
         assert "straight-through" in check.value
+
+
+class Crinkled(nn.Module):
+    """A kink every 5e-5 of each pixel, as ReLU networks of many trained layers have somewhere."""
+
+    def forward(self, images):
+        waves = ((images / 1e-4).frac() - 0.5).abs() * 1e-4
+        signal = (images + 0.5 * waves).flatten(1).sum(1, keepdim=True)
+        return torch.cat([signal, -signal], 1)
+
+
+def test_kinks_are_no_fault():
+    checked = truth_of_frozen(subject(Crinkled(), method=FGM()))
+    assert checked.verdict == "PASS", checked.value
 
 
 def test_without_gates():

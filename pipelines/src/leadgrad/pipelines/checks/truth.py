@@ -17,9 +17,9 @@ from leadgrad.victims import FGM, GradientMethod
 GREATEST_ERROR = 1e-3  # relative
 DIRECTIONS = 8
 SAMPLES = 8  # times as many directions, so that the batch is one of 64
-HALF_STEPS = (1e-6, 1e-5, 1e-7)
+HALF_STEPS = (1e-8, 1e-9, 1e-6)
 """In the [0, 1] image. A wrong gradient is wrong at each, while a kink of ReLU or rounding spoils
-a right one at some."""
+a right one at some: trained networks of 110 layers have kinks within 1e-7 of most images."""
 JITTER = 1e-3
 """By which images are moved before their gradient is measured. Equal pixels can put a ReLU exactly
 on its kink, where every difference, but no derivative, is the mean of two slopes."""

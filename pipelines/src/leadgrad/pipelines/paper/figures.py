@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,13 +30,13 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
     """Accuracy (above) and architecture change (below) against FGSM's budget, as a PNG.
 
     Args:
-        curves: Victim to method to points.
+        curves: Victim (or ``"static"``) to method (or network) to points.
     """
     figure = Figure(figsize=(3.4 * len(curves), 5.6), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False, sharex=True)
     for column, (victim, methods) in enumerate(curves.items()):
         upper, lower = axes[0][column], axes[1][column]
-        for (method, points), colour in zip(methods.items(), COLOURS, strict=False):
+        for (method, points), colour in zip(methods.items(), cycle(COLOURS), strict=False):
             budgets = [point.eps_255 for point in points]
             accuracy = [point.accuracy for point in points]
             upper.plot(budgets, accuracy, "o-", color=colour, label=method)
@@ -50,7 +51,7 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
             lower.set(xlabel="FGSM ε (units)", ylabel="architecture change (%)")
             lower.set_ylim(bottom=0)
             _tidy(lower)
-        else:  # a static network
+        else:  # static networks
             lower.set_visible(False)
             upper.set_xlabel("FGSM ε (units)")
             upper.tick_params(labelbottom=True)
@@ -69,7 +70,8 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
         figure.subplots(1, max(1, len(victims)), squeeze=False)[0], victims, strict=False
     ):
         own = [sweep for sweep in sweeps if (sweep.victim, sweep.sha256) == victim]
-        for row, colour in zip(dict.fromkeys(sweep.row for sweep in own), COLOURS, strict=False):
+        rows = dict.fromkeys(sweep.row for sweep in own)
+        for row, colour in zip(rows, cycle(COLOURS), strict=False):
             for sweep in (sweep for sweep in own if sweep.row == row):
                 _draw_sweep(axes, sweep, colour)
         axes.set(

@@ -218,7 +218,10 @@ def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     for entry in entries:
         if entry.row.attack == "FGSM":  # on all pixels, hence one mask
             point = Point(entry.row.eps_255, entry.accuracy, *entry.interval, entry.change)
-            curves.setdefault(entry.victim, {}).setdefault(entry.method, []).append(point)
+            panel, curve = entry.victim, entry.method
+            if entry.victim not in plan.task.victims:  # static networks share one, all under FGM
+                panel, curve = "static", entry.victim
+            curves.setdefault(panel, {}).setdefault(curve, []).append(point)
     figures = []
     if curves:
         figures.append(("Accuracy and architecture change against ε", budget_figure(curves)))
