@@ -17,6 +17,7 @@ from leadgrad.pipelines.paper.layout import (
     Row,
     authors_slope,
 )
+from leadgrad.pipelines.paper.render import Entry, Sheet
 from leadgrad.pipelines.paper.statistics import mcnemar
 from leadgrad.pipelines.paper.tuning import Grid, Tuning
 from leadgrad.pipelines.rundir import RunDirectory
@@ -157,6 +158,7 @@ def test_the_pair_is_as_strong_as_both_and_stands_beside_the_default(table):
         assert torch.equal(pair, right(victim, "FGM") & right(victim, "constant0.5"))
         accuracies = " | ".join(f"{100 * float(each.double().mean()):.2f}" for each in (pair, led))
         assert f"| FGSM ε 8 | {victim} | {accuracies} |" in text
+    assert "Failed checks" not in text, "these cells were run without"
     assert "What leading adds" in (out / "table1.html").read_text()
 
 
@@ -279,6 +281,18 @@ def test_a_cells_checks_know_how_its_slope_was_chosen(victims, static, tuned, tm
     (fair,) = (check for check in checks if check["id"] == "C21")
     assert fair["verdict"] == "PASS"
     assert "FGM 4, LGM 4" in fair["value"]
+
+
+def test_failed_checks_head_the_table():
+    def entry(*verdicts):
+        checks = [{"id": id_, "verdict": verdict} for id_, verdict in verdicts]
+        return Entry("SkipNet", Row("FGSM", 8), "FGM", {"checks": checks}, None, "", None, "")
+
+    sound = entry(("C7", "PASS"), ("C8", "WARN"))
+    faulty = entry(("C8", "FAIL"), ("C8", "FAIL"), ("C9", "PASS"))
+    assert Sheet("", [], [sound], [], [], []).failed_checks() == ""
+    said = Sheet("", [], [sound, faulty], [], [], []).failed_checks()
+    assert said.startswith("Failed checks: C8 in 1 of 2 cells")
 
 
 def test_outcomes_are_in_the_datas_order(table):

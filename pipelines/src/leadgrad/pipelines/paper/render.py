@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -181,12 +182,27 @@ class Sheet:
         """What leading adds at equal cost, as text."""
         return [compared.line() for compared in self.equal_cost]
 
+    def failed_checks(self) -> str:
+        """Which sanity checks failed, in how many cells; empty if none did."""
+        cells = Counter(
+            id_
+            for entry in self.entries
+            for id_ in {
+                check["id"] for check in entry.results["checks"] if check["verdict"] == "FAIL"
+            }
+        )
+        if not cells:
+            return ""
+        named = ", ".join(f"{id_} in {count}" for id_, count in sorted(cells.items()))
+        return f"Failed checks: {named} of {len(self.entries)} cells; their reports say why."
+
     MASK_HEADER = ("attack", "victim", "method", "masks", "mean accuracy %", "standard deviation")
     CLEAN_HEADER = ("victim", "weights", "before attack %", "95 %", "paper", "cost")
 
     def markdown(self) -> str:
         """The table for a repository page."""
-        parts = [f"# {self.title}", "", *(f"- {fact}" for fact in self.facts), ""]
+        failed = [self.failed_checks()] if self.failed_checks() else []
+        parts = [f"# {self.title}", "", *(f"- {fact}" for fact in [*self.facts, *failed]), ""]
         parts += markdown_table(list(self.CLEAN_HEADER), self.clean_lines())
         parts += ["", *markdown_table(self.header(), self.lines())]
         if self.mask_lines():
@@ -226,6 +242,7 @@ class Sheet:
             equal_cost_header=EqualCost.HEADER,
             equal_cost_lines=self.equal_cost_lines(),
             missing=self.missing,
+            failed_checks=self.failed_checks(),
             figures=figures,
         )
 
