@@ -203,7 +203,6 @@ def publish(
         accuracy, manifests, spent = image_accuracy(victim, data)
     for split, measured in accuracy.items():
         measured["trained_on"] = split in TRAINED_ON
-    goal.parent.mkdir(parents=True, exist_ok=True)
     digest = save_weights(network, goal)
     card = {
         "name": goal.stem,

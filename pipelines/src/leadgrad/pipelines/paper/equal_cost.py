@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leadgrad.pipelines.paper.cells import AUTOMATIC, PAIR, Cell
 from leadgrad.pipelines.paper.layout import Row
-from leadgrad.pipelines.paper.statistics import Paired, mcnemar, p_words
+from leadgrad.pipelines.paper.statistics import Paired, mcnemar
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,12 @@ class EqualCost:
 
     def line(self) -> list[str]:
         """As text, in the order of ``HEADER``."""
-        low, high = self.paired.interval()
         return [
             self.row.title(),
             self.victim,
             f"{self.unled:.2f}",
             f"{self.led:.2f}",
-            f"{self.paired.difference:+.2f} [{low:+.2f}, {high:+.2f}]",
-            p_words(self.paired.p),
+            *self.paired.cells(),
         ]
 
 

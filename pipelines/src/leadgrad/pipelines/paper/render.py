@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from leadgrad.pipelines.paper.equal_cost import EqualCost
 from leadgrad.pipelines.paper.layout import PAPER_CLEAN, PAPER_GAPS, Row, paper_accuracy
-from leadgrad.pipelines.paper.statistics import Paired, p_words
+from leadgrad.pipelines.paper.statistics import Paired
 from leadgrad.pipelines.pictures import data_uri
 from leadgrad.pipelines.report import pages
 
@@ -132,7 +132,6 @@ class Sheet:
         for entry in self.entries:
             low, high = entry.interval
             paired = entry.against_fgm
-            ends = None if paired is None else paired.interval()
             lines.append(
                 [
                     entry.row.title(),
@@ -144,10 +143,7 @@ class Sheet:
                     entry.paper(),
                     f"{entry.results['attack_success_rate']:.2f}",
                     f"{entry.change:.2f}",
-                    ""
-                    if paired is None or ends is None
-                    else f"{paired.difference:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}]",
-                    "" if paired is None else p_words(paired.p),
+                    *(("", "") if paired is None else paired.cells()),
                 ]
             )
         return lines
@@ -201,8 +197,8 @@ class Sheet:
 
     def markdown(self) -> str:
         """The table for a repository page."""
-        failed = [self.failed_checks()] if self.failed_checks() else []
-        parts = [f"# {self.title}", "", *(f"- {fact}" for fact in [*self.facts, *failed]), ""]
+        said = [*self.facts, self.failed_checks()]
+        parts = [f"# {self.title}", "", *(f"- {fact}" for fact in said if fact), ""]
         parts += markdown_table(list(self.CLEAN_HEADER), self.clean_lines())
         parts += ["", *markdown_table(self.header(), self.lines())]
         if self.mask_lines():

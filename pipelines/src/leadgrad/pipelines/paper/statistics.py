@@ -36,6 +36,12 @@ class Paired:
         half = 1.96 * max(0.0, (share - mean * mean) / self.samples) ** 0.5
         return 100 * (mean - half), 100 * (mean + half)
 
+    def cells(self) -> tuple[str, str]:
+        """The difference with its interval, and p, as a table shows them."""
+        low, high = self.interval()
+        p = "< 1e-6" if self.p < 1e-6 else f"{self.p:.2g}"
+        return f"{self.difference:+.2f} [{low:+.2f}, {high:+.2f}]", p
+
 
 def mcnemar(first_right: Tensor, second_right: Tensor) -> Paired:
     """Compares two attacks.
@@ -56,8 +62,3 @@ def mcnemar(first_right: Tensor, second_right: Tensor) -> Paired:
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return Paired(only_first, only_second, len(first_right), p)
-
-
-def p_words(p: float) -> str:
-    """A p-value for people."""
-    return "< 1e-6" if p < 1e-6 else f"{p:.2g}"
