@@ -146,6 +146,31 @@ def test_the_files_say_what_the_runs_say(table):
     assert "http" not in page.replace("http-equiv", ""), "self-contained"
 
 
+def test_iterative_cells_take_the_tuned_steps_and_say_so(table, tuned):
+    out, _ = table
+    sweeps = {
+        (sweep.victim, sweep.method): sweep.best().step_size_255
+        for sweep in Tuning.read(tuned / "tuning.json").sweeps
+        if sweep.row == "IFGSM-8-20"
+    }
+    for victim, name in (("SkipNet", "skip"), ("DynConv", "dyn")):
+        runs = {
+            path.parent.name.split("-")[0]: RunDirectory(path.parent).run()
+            for path in (out / "cells" / victim / "IFGSM-8-20").rglob("results.json")
+            if "default" not in path.parent.name
+        }
+        steps = {
+            method: run["config"]["model"]["attack"]["init_args"]["step_size_255"]
+            for method, run in runs.items()
+        }
+        assert steps["FGM"] == sweeps[name, "FGM"]
+        assert steps["LGM"] == steps["LGMhard"] == sweeps[name, "LGM"]
+        assert steps["constant0.5"] == 1
+    markdown = (out / "table1.md").read_text()
+    assert f"| SkipNet | FGM, step {sweeps['skip', 'FGM']:g} |" in markdown
+    assert "- λ, and the steps of FGM and LGM where they are named, tuned on" in markdown
+
+
 def test_the_pair_is_as_strong_as_both_and_stands_beside_the_default(table):
     out, _ = table
 

@@ -32,6 +32,7 @@ class Method:
         slope: λ, where the method has one, for the table's notes.
         chosen: How λ was chosen, in words.
         tuning: The same for check C21 of the run; None where nothing was tuned.
+        step_size_255: Tuned, in units; None is the row's own.
     """
 
     name: str
@@ -39,9 +40,15 @@ class Method:
     slope: float | None = None
     chosen: str = ""
     tuning: TuningRecord | None = None
+    step_size_255: float | None = None
 
 
-FGM = Method("FGM", ("--model.method=leadgrad.victims.FGM",))
+def fgm(step_size_255: float | None = None) -> Method:
+    """FGM, with a tuned step if one is given."""
+    return Method("FGM", ("--model.method=leadgrad.victims.FGM",), step_size_255=step_size_255)
+
+
+FGM = fgm()
 
 
 def sloped(
@@ -51,6 +58,7 @@ def sloped(
     tuning: TuningRecord | None,
     *,
     forward: str = "soft",
+    step_size_255: float | None = None,
 ) -> Method:
     """LGM with a sigmoid of this slope."""
     options = (
@@ -59,7 +67,7 @@ def sloped(
         "--model.method.surrogate=leadgrad.victims.Sigmoid",
         f"--model.method.surrogate.slope={slope}",
     )
-    return Method(name, options, slope, chosen, tuning)
+    return Method(name, options, slope, chosen, tuning, step_size_255)
 
 
 CONSTANT = Method(
@@ -130,8 +138,9 @@ class Cell:
         """For ``--cells`` and for the cell's directory."""
         seed = "" if self.mask_seed == 1 else f"-mask{self.mask_seed}"
         slope = "" if self.method.slope is None else f"-{self.method.slope:g}"
+        step = "" if self.method.step_size_255 is None else f"-step{self.method.step_size_255:g}"
         name = self.method.name.replace(" ", "").replace("ô=", "constant").replace("()", "-default")
-        return f"{self.victim}/{self.row.slug()}{seed}/{name}{slope}"
+        return f"{self.victim}/{self.row.slug()}{seed}/{name}{slope}{step}"
 
     def run(self, setting: Setting) -> dict[str, Any]:
         """Runs the attack, or what is left of it; its results.json.
@@ -148,7 +157,7 @@ class Cell:
             record = [f"--tuning={path}"]
         args = [
             *self.card.options(),
-            *self.row.options(setting.convention),
+            *self.row.options(setting.convention, step_size_255=self.method.step_size_255),
             f"--model.attack.threat.mask_seed={self.mask_seed}",
             *self.method.options,
             *setting.data,

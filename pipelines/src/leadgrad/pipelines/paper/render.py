@@ -41,6 +41,7 @@ class Entry:
         against_fgm: Paired with FGM on the same row and victim; None for FGM itself.
         path: Of the run directory, from the table's.
         mask_seed: Of the valid pixels; 1 is the paper's.
+        step_size_255: Tuned, in units; None is the row's own.
     """
 
     victim: str
@@ -52,6 +53,7 @@ class Entry:
     against_fgm: Paired | None
     path: str
     mask_seed: int = 1
+    step_size_255: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -70,8 +72,10 @@ class Entry:
         return float(self.results["architecture_change"]["percent"])
 
     def column(self) -> str:
-        """The method, and the mask where it is not the paper's."""
-        return self.method if self.mask_seed == 1 else f"{self.method}, mask {self.mask_seed}"
+        """The method, and its step and mask where they are not the paper's."""
+        step = "" if self.step_size_255 is None else f", step {self.step_size_255:g}"
+        mask = "" if self.mask_seed == 1 else f", mask {self.mask_seed}"
+        return f"{self.method}{step}{mask}"
 
     def paper(self) -> str:
         """What the paper prints, as far as our sources have it."""

@@ -5,122 +5,28 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
-from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.instantiate import instantiate
-from leadgrad.pipelines.paper.cells import (
-    AUTOMATIC,
-    CONSTANT,
-    FGM,
-    PAIR,
-    Cell,
-    Setting,
-    right_after,
-    selected,
-    sloped,
-)
+from leadgrad.pipelines.paper.cells import FGM, Cell, Setting, right_after, selected
 from leadgrad.pipelines.paper.equal_cost import equal_costs
 from leadgrad.pipelines.paper.figures import Point, budget_figure, sweep_figure
-from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, authors_slope
+from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS
 from leadgrad.pipelines.paper.options import Task, table_parser
+from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
 from leadgrad.pipelines.paper.render import TEXT_COLUMNS, Entry, Sheet
 from leadgrad.pipelines.paper.statistics import mcnemar
-from leadgrad.pipelines.paper.tuning import Tuning, words
+from leadgrad.pipelines.paper.tuning import Tuning
 from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims.atomic import write_atomically
 
-ABLATIONS = ("hard", "constant", "pair", "masks")
-MASK_SEEDS = (1, 2, 3, 4, 5)
-
 TITLES = {"1": "Table I: CIFAR-10", "strong": "Stronger attacks on 5 % valid pixels: CIFAR-10"}
 ROWS = {"1": TABLE1_ROWS, "strong": STRONG_ROWS}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the table is to hold.
-
-    Args:
-        name: Of the table, one of ``TITLES``.
-        task: Victims, rows, data and convention.
-        static: Cards of the static networks.
-        tuning: Record that slopes are taken from; None takes the authors'.
-        ablations: Some of ``ABLATIONS``.
-    """
-
-    name: str
-    task: Task
-    static: tuple[Card, ...]
-    tuning: Tuning | None
-    ablations: tuple[str, ...]
-
-    def slope(self, victim: str, card: Card, row: Row) -> tuple[float, str, TuningRecord | None]:
-        """λ of a cell and how it was chosen, in words and as a record.
-
-        Raises:
-            ValueError: If the tuning record has no sweep for the cell.
-        """
-        if self.tuning is None:
-            return authors_slope(row, victim), "the authors' documentation", None
-        frozen, sweep = (
-            self.tuning.sweep(card, row, self.task.convention, method) for method in ("FGM", "LGM")
-        )
-        if not sweep.tries:
-            raise ValueError(
-                f"the tuning record has no try for {card.name}, {row.slug()}, convention "
-                f"{self.task.convention}; run leadgrad tune for these weights"
-            )
-        best = sweep.best().slope
-        assert best is not None  # LGM's tries have a slope
-        tries = {"FGM": max(1, len(frozen.tries)), "LGM": len(sweep.tries)}
-        split, sha256 = str(self.tuning.data["split"]), str(self.tuning.data["sha256"])
-        return best, words(sweep, self.tuning.data), TuningRecord(split, sha256, tries)
-
-    def twin(self, card: Card) -> Card | None:
-        """The static network of the same depth and shortcuts as an adaptive victim (D13)."""
-        depth = card.content["network"]["init_args"]["depth"]
-        for static in self.static:
-            arguments = static.content["network"]["init_args"]
-            if (arguments["depth"], arguments.get("shortcut", "A")) == (depth, "B"):
-                return static
-        return None
-
-    def cells(self) -> list[Cell]:
-        """Every cell, in the table's order."""
-        cells = []
-        for row in self.task.rows:
-            for victim, card in self.task.victims.items():
-                slope = self.slope(victim, card, row)
-                methods = [FGM, sloped("LGM", *slope), AUTOMATIC]
-                if "hard" in self.ablations:
-                    methods.append(sloped("LGM hard", *slope, forward="hard"))
-                if "constant" in self.ablations:
-                    methods.append(CONSTANT)
-                if "pair" in self.ablations:
-                    methods.append(PAIR)
-                twin = self.twin(card)
-                cells += [Cell(victim, card, row, method, twin=twin) for method in methods]
-                if "masks" in self.ablations and row.valid_ratio < 1:
-                    cells += [
-                        Cell(victim, card, row, method, seed, twin)
-                        for seed in MASK_SEEDS[1:]
-                        for method in methods[:2]
-                    ]
-            cells += [Cell(_static_name(card), card, row, FGM) for card in self.static]
-        return cells
-
-
-def _static_name(card: Card) -> str:
-    arguments = card.content["network"]["init_args"]
-    option = "" if arguments.get("shortcut", "A") == "A" else "-B"
-    return f"ResNet-{arguments['depth']}{option}"
 
 
 def run_cells(cells: Sequence[Cell], setting: Setting, console: Console) -> None:
@@ -138,12 +44,14 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
     cells = plan.cells()
     done = [cell for cell in cells if cell.finished(setting)]
     right = {cell.key(): right_after(cell.directory(setting)) for cell in done}
-    frozen = {(c.victim, c.row, c.mask_seed): right[c.key()] for c in done if c.method is FGM}
+    frozen = {
+        (c.victim, c.row, c.mask_seed): right[c.key()] for c in done if c.method.name == FGM.name
+    }
     entries = []
     for cell in done:
         twin = frozen.get((cell.victim, cell.row, cell.mask_seed))
         paired = None
-        if twin is not None and cell.method is not FGM:
+        if twin is not None and cell.method.name != FGM.name:
             paired = mcnemar(twin, right[cell.key()])
         entries.append(
             Entry(
@@ -156,6 +64,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
                 paired,
                 f"cells/{cell.key()}",
                 cell.mask_seed,
+                cell.method.step_size_255,
             )
         )
     return Sheet(
@@ -172,7 +81,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
 def _clean(
     plan: Plan, entries: Sequence[Entry]
 ) -> list[tuple[str, str, float, tuple[float, float], str]]:
-    cards = {**plan.task.victims, **{_static_name(card): card for card in plan.static}}
+    cards = {**plan.task.victims, **{static_name(card): card for card in plan.static}}
     lines = []
     for victim, card in cards.items():
         own = next((entry for entry in entries if entry.victim == victim), None)
@@ -198,19 +107,24 @@ def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
         f"Convention `{plan.task.convention}`: {units[plan.task.convention]}.",
         "Accuracy: right before and after the attack, of all images. Architecture change in the "
         "paper's counting. Differences are paired with FGM on the same images (McNemar, exact).",
-        "λ: "
-        + (
-            "from the authors' documentation, chosen by them on the attacked test set."
-            if plan.tuning is None
-            else f"tuned on {plan.tuning.data['count']} {plan.tuning.data['split']} images, "
-            "which no number here looks at. `LGM()` takes no λ."
-        ),
+        _settings_fact(plan, entries),
         "Paper: numbers of the printed table as far as our sources give them; – where not.",
     ]
     if entries:
         data = entries[0].results["data"]
         facts.append(f"Images: {data['count']:,} of {data['dataset']}'s {data['split']} split.")
     return facts
+
+
+def _settings_fact(plan: Plan, entries: Sequence[Entry]) -> str:
+    if plan.tuning is None:
+        return "λ: from the authors' documentation, chosen by them on the attacked test set."
+    stepped = any(entry.step_size_255 is not None for entry in entries)
+    tuned = "λ, and the steps of FGM and LGM where they are named," if stepped else "λ:"
+    return (
+        f"{tuned} tuned on {plan.tuning.data['count']} {plan.tuning.data['split']} images, "
+        "which no number here looks at. `LGM()` takes no λ."
+    )
 
 
 def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
