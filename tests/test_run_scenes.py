@@ -106,6 +106,14 @@ def test_verify_passes_and_needs_no_data(run, capsys):
     assert "C26" in out
 
 
+def test_a_voxel_network_of_ones_own_is_attacked_and_verified(tmp_path):
+    own = attacked(tmp_path / "run", scene_config(model__network=node("own_victims.OwnVoxels")))
+    change = own.results()["architecture_change"]
+    assert set(change["strides"]) == {"1", "2"}
+    assert 0 < change["strides"]["2"]["percent"] < change["strides"]["1"]["percent"] < 100
+    assert not failing(own)
+
+
 def copied(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     return SceneDirectory(tmp_path / "copy")

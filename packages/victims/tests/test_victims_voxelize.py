@@ -277,3 +277,8 @@ def test_methods_of_voxels():
         voxelizer(torch.zeros(1, 3), torch.ones(1, 3))
     assert voxelizer.reach is None
     assert voxelizer.method == FGM()
+
+
+def test_a_network_computes_at_least_at_stride_1():
+    with pytest.raises(ValueError, match="levels must count at least stride 1, got 0"):
+        Voxelizer(0.05, levels=0)

@@ -12,7 +12,6 @@ from leadgrad.attacks import Attack, PointLinf, confusion, mean_iou
 from leadgrad.pipelines.scene_records import SceneRecord
 from leadgrad.pipelines.scene_scores import voxel_changes
 from leadgrad.victims import GradientMethod, gradient_method
-from leadgrad.victims.minkunet import STRIDES
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.voxelize import Voxelizer, Voxels
 
@@ -78,7 +77,7 @@ class SceneAttack:
             adv_answers=adversarial.argmax(1).to(torch.uint8).cpu(),
             last_counts=confusion(last, labels, clean.shape[1]).cpu(),
             iterate_miou=torch.tensor(self.iterate_miou, dtype=torch.float64),
-            voxels=voxel_changes(before, after, len(STRIDES)),
+            voxels=voxel_changes(before, after, voxelizer.levels),
             candidates=torch.tensor([self.candidates, self.occupied]),
         )
 

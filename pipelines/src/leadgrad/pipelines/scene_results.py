@@ -12,7 +12,6 @@ from leadgrad.pipelines.results import provenance, versions
 from leadgrad.pipelines.rundir import digest
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_scores import Displacement, class_ious, mean_class_iou
-from leadgrad.victims.minkunet import STRIDES
 
 
 def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
     """
     sides = ("clean", "adversarial", "last")
     counts: dict[str, Tensor] = {}
-    voxels = torch.zeros(len(STRIDES), 3, dtype=torch.int64)
+    voxels = torch.zeros((), dtype=torch.int64)
     candidates = torch.zeros(2, dtype=torch.int64)
     points, scenes = 0, []
     moved = 0
@@ -36,7 +35,7 @@ def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
         own = dict(zip(sides, _confusions(record), strict=True))
         for side, matrix in own.items():
             counts[side] = counts[side] + matrix if side in counts else matrix
-        voxels += record.voxels
+        voxels = voxels + record.voxels
         candidates += record.candidates
         moved += changed_voxel(record, voxel_m)
         points += len(record.label)
@@ -66,16 +65,17 @@ def architecture_change(voxels: Tensor) -> dict[str, Any]:
     The paper defines no change ratio for point clouds (3D reference page, 3.12).
 
     Args:
-        voxels: Born, died and united, summed over scenes. Shape: (S, 3), int64.
+        voxels: Born, died and united at strides 1, 2, 4, ..., summed over scenes. Shape: (S, 3),
+            int64.
     """
     strides = {
-        str(stride): {
+        str(2**level): {
             "percent": 100 * float(born + died) / max(1, int(union)),
             "born": int(born),
             "died": int(died),
             "union": int(union),
         }
-        for stride, (born, died, union) in zip(STRIDES, voxels, strict=True)
+        for level, (born, died, union) in enumerate(voxels)
     }
     changed, union = int(voxels[:, :2].sum()), int(voxels[:, 2].sum())
     return {"percent": 100 * changed / max(1, union), "strides": strides}

@@ -16,7 +16,6 @@ from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_results import measure_scenes
 from leadgrad.pipelines.scene_scores import voxel_changes
 from leadgrad.pipelines.verifying import Examined, differences, indices
-from leadgrad.victims.minkunet import STRIDES
 
 
 def data(run: SceneDirectory, module: AttackModule) -> Examined:
@@ -63,7 +62,7 @@ def answers(run: SceneDirectory, module: AttackModule) -> Examined:
             if changed:
                 problems.append(f"scene {number}: {changed} {side} answers differ")
         before, after = (voxelizer.occupied(x) for x in (record.clean_inputs, record.adv_inputs))
-        if not torch.equal(voxel_changes(before, after, len(STRIDES)), record.voxels):
+        if not torch.equal(voxel_changes(before, after, voxelizer.levels), record.voxels):
             problems.append(f"scene {number}: other voxels were born or died than saved")
         points += len(record.label)
     return f"{points:,} points", problems

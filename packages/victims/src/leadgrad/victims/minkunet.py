@@ -145,7 +145,9 @@ class MinkUNet(nn.Module):
                 "encoder, decoder and blocks need 4, 4 and 8 numbers, got "
                 f"{len(encoder)}, {len(decoder)} and {len(blocks)}"
             )
-        self.voxelizer = Voxelizer(voxel_m, coordinate_features=coordinate_features)
+        self.voxelizer = Voxelizer(
+            voxel_m, levels=len(STRIDES), coordinate_features=coordinate_features
+        )
         self.recompute = recompute
         self.conv0p1s1 = SubmanifoldConv(
             self.voxelizer.channels, stem, hypercube_offsets(stem_kernel)

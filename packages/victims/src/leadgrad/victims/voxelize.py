@@ -55,6 +55,8 @@ class Voxelizer(Deciding):
 
     Args:
         voxel_m: Voxel edge v in metres.
+        levels: Strides 1, 2, 4, ... that the network behind it computes at. The architecture's
+            change is counted at each.
         coordinate_features: Whether features hold the voxel's coordinates besides the colour, as
             S3DIS's do: x and y less the mean of the scene's points, and z, in voxel edges.
         floor_slope: Slope of the smooth floor of the relaxed coordinate features.
@@ -66,6 +68,7 @@ class Voxelizer(Deciding):
         self,
         voxel_m: float,
         *,
+        levels: int = 1,
         coordinate_features: bool = False,
         floor_slope: float = 20.0,
         floor_as_released: bool = False,
@@ -73,7 +76,10 @@ class Voxelizer(Deciding):
         super().__init__()
         if not 0 < voxel_m < 100:
             raise ValueError(f"voxel_m must be a voxel's edge in metres, got {voxel_m}")
+        if levels < 1:
+            raise ValueError(f"levels must count at least stride 1, got {levels}")
         self.voxel_m = voxel_m
+        self.levels = levels
         self.coordinate_features = coordinate_features
         self.floor_slope = floor_slope
         self.floor_as_released = floor_as_released
