@@ -58,7 +58,8 @@ def table(card: Card, images: Tensor, labels: Tensor) -> list[str]:
     rows |= {name: percent([name]) for name in contestants()}
     pairs = [(a, b) for a in relative for b in fixed] + list(combinations(fixed, 2))
     best = sorted(pairs, key=lambda pair: sum(percent(pair)))
-    shown = [*best[:5], ("relative 5", "λ 0.1"), UNLED]
+    default = LGM().candidates()
+    shown = [*best[:5], tuple(n for n, method in contestants().items() if method in default), UNLED]
     rows |= {" + ".join(pair): percent(pair) for pair in shown}
     sha256 = card.content["sha256"][:8]
     title = f"\n**{card.name}**, SHA-256 {sha256}, {len(images)} validation images\n"
