@@ -58,8 +58,9 @@ def table(card: Card, images: Tensor, labels: Tensor) -> list[str]:
     rows |= {name: percent([name]) for name in contestants()}
     pairs = [(a, b) for a in relative for b in fixed] + list(combinations(fixed, 2))
     best = sorted(pairs, key=lambda pair: sum(percent(pair)))
-    default = LGM().candidates()
-    shown = [*best[:5], tuple(n for n, method in contestants().items() if method in default), UNLED]
+    names = {method: name for name, method in contestants().items()}
+    default = tuple(names[method] for method in LGM().candidates())
+    shown = [*best[:5], default, UNLED]
     rows |= {" + ".join(pair): percent(pair) for pair in shown}
     sha256 = card.content["sha256"][:8]
     title = f"\n**{card.name}**, SHA-256 {sha256}, {len(images)} validation images\n"
