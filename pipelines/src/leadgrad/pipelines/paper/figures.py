@@ -8,6 +8,7 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from leadgrad.pipelines.paper.tuning import Sweep
 from leadgrad.pipelines.pictures import figure_png
@@ -61,26 +62,29 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
 def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
     """Accuracy on the tuning images against the slope, one panel per weights, as a PNG.
 
-    A record may hold several weights of one victim, told apart by their SHA-256. FGM's is a dashed
-    line of the same colour. Of tries that differ in step size, the best counts.
+    A record may hold several weights of one victim, told apart by their SHA-256. A row has one
+    colour throughout; FGM's is a dashed line. Of tries that differ in step size, the best counts.
     """
     victims = list(dict.fromkeys((sweep.victim, sweep.sha256) for sweep in sweeps))
-    figure = Figure(figsize=(4.6 * max(1, len(victims)), 3.6), layout="constrained")
+    colours = dict(zip(dict.fromkeys(sweep.row for sweep in sweeps), cycle(COLOURS), strict=False))
+    figure = Figure(figsize=(4.6 * max(1, len(victims)), 3.9), layout="constrained")
     for axes, victim in zip(
         figure.subplots(1, max(1, len(victims)), squeeze=False)[0], victims, strict=False
     ):
-        own = [sweep for sweep in sweeps if (sweep.victim, sweep.sha256) == victim]
-        rows = dict.fromkeys(sweep.row for sweep in own)
-        for row, colour in zip(rows, cycle(COLOURS), strict=False):
-            for sweep in (sweep for sweep in own if sweep.row == row):
-                _draw_sweep(axes, sweep, colour)
+        for sweep in sweeps:
+            if (sweep.victim, sweep.sha256) == victim:
+                _draw_sweep(axes, sweep, colours[sweep.row])
         axes.set(
             title=f"{victim[0]}, {victim[1][:8]}",
             xlabel="slope λ",
             ylabel="accuracy (%)",
             xscale="log",
         )
-        _tidy(axes)
+        axes.spines[["top", "right"]].set_visible(False)
+    lines = [Line2D([], [], color=colour, marker="o") for colour in colours.values()]
+    lines.append(Line2D([], [], color="gray", linestyle="--"))
+    labels = [*colours, "FGM"]
+    figure.legend(lines, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     return figure_png(figure)
 
 
@@ -93,7 +97,7 @@ def _draw_sweep(axes: Axes, sweep: Sweep, colour: str) -> None:
         axes.axhline(min(best.values()), color=colour, linestyle="--", linewidth=1)
         return
     points = sorted((slope, percent) for slope, percent in best.items() if slope is not None)
-    axes.plot(*zip(*points, strict=True), "o-", color=colour, label=sweep.row)
+    axes.plot(*zip(*points, strict=True), "o-", color=colour)
 
 
 def _tidy(axes: Axes) -> None:
