@@ -8,6 +8,7 @@ import torch
 from run_config import SMALL, arguments, attack_config, fit_config, node
 
 from leadgrad.pipelines.attack_cli import AttackCLI
+from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.paper.cells import right_after
 from leadgrad.pipelines.paper.layout import (
@@ -17,6 +18,7 @@ from leadgrad.pipelines.paper.layout import (
     Row,
     authors_slope,
 )
+from leadgrad.pipelines.paper.plan import Settings
 from leadgrad.pipelines.paper.render import Entry, Sheet
 from leadgrad.pipelines.paper.statistics import mcnemar
 from leadgrad.pipelines.paper.tuning import Grid, Tuning
@@ -169,6 +171,15 @@ def test_iterative_cells_take_the_tuned_steps_and_say_so(table, tuned):
     markdown = (out / "table1.md").read_text()
     assert f"| SkipNet | FGM, step {sweeps['skip', 'FGM']:g} |" in markdown
     assert "- λ, and the steps of FGM and LGM where they are named, tuned on" in markdown
+
+
+def test_check_c21_hears_how_a_step_of_fgm_was_tuned():
+    record = TuningRecord("validation", "ab" * 32, {"FGM": 4, "LGM": 4})
+    tuned = Settings(0.5, "best of 4", lgm_step_255=2, fgm_step_255=1, record=record)
+    assert tuned.fgm().tuning == tuned.lgm().tuning == record
+    slope_alone = Settings(0.5, "best of 4", record=record)
+    assert slope_alone.fgm().tuning is None
+    assert slope_alone.lgm().tuning == record
 
 
 def test_the_pair_is_as_strong_as_both_and_stands_beside_the_default(table):

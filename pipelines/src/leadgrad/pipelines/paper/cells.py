@@ -43,9 +43,10 @@ class Method:
     step_size_255: float | None = None
 
 
-def fgm(step_size_255: float | None = None) -> Method:
-    """FGM, with a tuned step if one is given."""
-    return Method("FGM", ("--model.method=leadgrad.victims.FGM",), step_size_255=step_size_255)
+def fgm(step_size_255: float | None = None, tuning: TuningRecord | None = None) -> Method:
+    """FGM, with a tuned step, and how it was tuned, if one is given."""
+    options = ("--model.method=leadgrad.victims.FGM",)
+    return Method("FGM", options, tuning=tuning, step_size_255=step_size_255)
 
 
 FGM = fgm()

@@ -43,8 +43,8 @@ class Settings:
     record: TuningRecord | None = None
 
     def fgm(self) -> Method:
-        """FGM with its step."""
-        return fgm(self.fgm_step_255)
+        """FGM with its step; check C21 asks for the record only if the step was tuned."""
+        return fgm(self.fgm_step_255, None if self.fgm_step_255 is None else self.record)
 
     def lgm(self, name: str = "LGM", *, forward: str = "soft") -> Method:
         """LGM with its slope and step."""
