@@ -144,7 +144,7 @@ def test_the_files_say_what_the_runs_say(table):
     assert all(line["accuracy %"] in markdown for line in lines)
     assert markdown.count("| 5 |") == 4, "five masks of two methods on two victims"
     page = (out / "table1.html").read_text()
-    assert page.count("data:image/png;base64") == 2
+    assert page.count("data:image/png;base64") == 3, "budget, beside FGM, slopes"
     assert "http" not in page.replace("http-equiv", ""), "self-contained"
 
 

@@ -1,4 +1,4 @@
-"""Plots of a table: accuracy and architecture change against the budget, slope sensitivity."""
+"""Plots of a table: accuracy and change against the budget, LGM beside FGM, slope sensitivity."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ class Point:
     low: float
     high: float
     change: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One cell beside FGM's: its attack, the paired difference in points, and its interval."""
+
+    attack: str
+    difference: float
+    low: float
+    high: float
 
 
 def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
@@ -56,6 +66,38 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
             lower.set_visible(False)
             upper.set_xlabel("FGSM ε (units)")
             upper.tick_params(labelbottom=True)
+    return figure_png(figure)
+
+
+def gap_figure(gaps: Mapping[str, Mapping[str, Sequence[Gap]]]) -> bytes:
+    """Accuracy minus FGM's in each row, with its interval, one panel per victim, as a PNG.
+
+    Args:
+        gaps: Victim to method to cells, each method at most once per attack; up to six methods.
+    """
+    cells = [cell for methods in gaps.values() for own in methods.values() for cell in own]
+    attacks = list(dict.fromkeys(cell.attack for cell in cells))
+    methods = list(dict.fromkeys(method for own in gaps.values() for method in own))
+    figure = Figure(figsize=(2 + 3.4 * len(gaps), 1.4 + 0.36 * len(attacks)), layout="constrained")
+    panels = figure.subplots(1, len(gaps), squeeze=False, sharey=True, sharex=True)[0]
+    for axes, (victim, own) in zip(panels, gaps.items(), strict=True):
+        axes.axvline(0, color="gray", linewidth=1)
+        for method, points in own.items():
+            place = methods.index(method)
+            heights = [attacks.index(point.attack) + 0.24 * place for point in points]
+            middle = [point.difference for point in points]
+            reach = (
+                [point.difference - point.low for point in points],
+                [point.high - point.difference for point in points],
+            )
+            colour = COLOURS[place]
+            axes.errorbar(middle, heights, xerr=reach, fmt="o", color=colour)
+        axes.set(title=victim, xlabel="minus FGM, points (left: stronger)")
+        axes.set_yticks(range(len(attacks)), attacks)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    marks = [Line2D([], [], color=colour, marker="o") for colour in COLOURS[: len(methods)]]
+    figure.legend(marks, methods, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     return figure_png(figure)
 
 

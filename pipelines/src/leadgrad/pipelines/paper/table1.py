@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from leadgrad.pipelines.instantiate import instantiate
-from leadgrad.pipelines.paper.cells import FGM, Cell, Setting, right_after, selected
+from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, Cell, Setting, right_after, selected
 from leadgrad.pipelines.paper.equal_cost import equal_costs
-from leadgrad.pipelines.paper.figures import Point, budget_figure, sweep_figure
+from leadgrad.pipelines.paper.figures import Gap, Point, budget_figure, gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
@@ -27,6 +27,8 @@ from leadgrad.victims.atomic import write_atomically
 
 TITLES = {"1": "Table I: CIFAR-10", "strong": "Stronger attacks on 5 % valid pixels: CIFAR-10"}
 ROWS = {"1": TABLE1_ROWS, "strong": STRONG_ROWS}
+HEADLINE = ("LGM", AUTOMATIC.name)
+"""The methods that a plot shows beside FGM; ablations stand in the table alone."""
 
 
 def run_cells(cells: Sequence[Cell], setting: Setting, console: Console) -> None:
@@ -139,9 +141,21 @@ def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     figures = []
     if curves:
         figures.append(("Accuracy and architecture change against ε", budget_figure(curves)))
+    if gaps := _gaps(entries):
+        figures.append(("LGM beside FGM on the same images", gap_figure(gaps)))
     if plan.tuning is not None:
         figures.append(("Slope sensitivity", sweep_figure(plan.tuning.sweeps)))
     return figures
+
+
+def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, list[Gap]]]:
+    gaps: dict[str, dict[str, list[Gap]]] = {}
+    for entry in entries:
+        paired = entry.against_fgm
+        if paired is not None and entry.method in HEADLINE and entry.mask_seed == 1:
+            gap = Gap(entry.row.title(), paired.difference, *paired.interval())
+            gaps.setdefault(entry.victim, {}).setdefault(entry.method, []).append(gap)
+    return gaps
 
 
 def write(made: Sheet, directory: Path, name: str) -> None:
