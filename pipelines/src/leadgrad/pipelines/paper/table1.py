@@ -185,7 +185,8 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--static", type=list[str], default=["zoo/resnet32b.safetensors"])
     parser.add_argument("--tuning", type=str | None, default=None, help="leadgrad tune's record")
     parser.add_argument("--ablations", type=list[str], default=[], help=f"Of {list(ABLATIONS)}")
-    parser.add_argument("--cells", type=list[str], default=[], help="Patterns: DynConv/FGSM-*/LGM*")
+    picked = 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]'
+    parser.add_argument("--cells", type=list[str], default=[], help=picked)
     parser.add_argument("--batch_size", type=int, default=250)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
     parser.add_argument("--checks", type=str, default="fast", help="Of each run: full, fast, off")
