@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from leadgrad.pipelines.paper.statistics import Paired
 from leadgrad.pipelines.paper.tuning import Sweep
 from leadgrad.pipelines.pictures import figure_png
 
@@ -25,16 +26,6 @@ class Point:
     low: float
     high: float
     change: float
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One cell beside FGM's: its attack, the paired difference in points, and its interval."""
-
-    attack: str
-    difference: float
-    low: float
-    high: float
 
 
 def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
@@ -69,35 +60,31 @@ def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
     return figure_png(figure)
 
 
-def gap_figure(gaps: Mapping[str, Mapping[str, Sequence[Gap]]]) -> bytes:
+def gap_figure(gaps: Mapping[str, Mapping[str, Mapping[str, Paired]]]) -> bytes:
     """Accuracy minus FGM's in each row, with its interval, one panel per victim, as a PNG.
 
     Args:
-        gaps: Victim to method to cells, each method at most once per attack; up to six methods.
+        gaps: Victim to method to attack to its comparison with FGM.
     """
-    cells = [cell for methods in gaps.values() for own in methods.values() for cell in own]
-    attacks = list(dict.fromkeys(cell.attack for cell in cells))
-    methods = list(dict.fromkeys(method for own in gaps.values() for method in own))
+    attacks = list(
+        dict.fromkeys(one for own in gaps.values() for row in own.values() for one in row)
+    )
+    colours = _coloured(["FGM", *(name for own in gaps.values() for name in own)])
+    del colours["FGM"]  # the others have the colours that they have in ``budget_figure``
     figure = Figure(figsize=(2 + 3.4 * len(gaps), 1.4 + 0.36 * len(attacks)), layout="constrained")
     panels = figure.subplots(1, len(gaps), squeeze=False, sharey=True, sharex=True)[0]
-    for axes, (victim, own) in zip(panels, gaps.items(), strict=True):
+    for axes, (victim, methods) in zip(panels, gaps.items(), strict=True):
         axes.axvline(0, color="gray", linewidth=1)
-        for method, points in own.items():
-            place = methods.index(method)
-            heights = [attacks.index(point.attack) + 0.24 * place for point in points]
-            middle = [point.difference for point in points]
-            reach = (
-                [point.difference - point.low for point in points],
-                [point.high - point.difference for point in points],
-            )
-            colour = COLOURS[place]
-            axes.errorbar(middle, heights, xerr=reach, fmt="o", color=colour)
+        for place, (method, colour) in enumerate(colours.items()):
+            for attack, paired in methods.get(method, {}).items():
+                height = attacks.index(attack) + 0.24 * place
+                axes.plot(paired.interval(), (height, height), color=colour)
+                axes.plot(paired.difference, height, "o", color=colour)
         axes.set(title=victim, xlabel="minus FGM, points (left: stronger)")
         axes.set_yticks(range(len(attacks)), attacks)
-        axes.spines[["top", "right"]].set_visible(False)
+        _tidy(axes)
     panels[0].invert_yaxis()
-    marks = [Line2D([], [], color=colour, marker="o") for colour in COLOURS[: len(methods)]]
-    figure.legend(marks, methods, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    _legend_below(figure, colours)
     return figure_png(figure)
 
 
@@ -108,7 +95,7 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
     colour throughout; FGM's is a dashed line. Of tries that differ in step size, the best counts.
     """
     victims = list(dict.fromkeys((sweep.victim, sweep.sha256) for sweep in sweeps))
-    colours = dict(zip(dict.fromkeys(sweep.row for sweep in sweeps), cycle(COLOURS), strict=False))
+    colours = _coloured(sweep.row for sweep in sweeps)
     figure = Figure(figsize=(4.6 * max(1, len(victims)), 3.9), layout="constrained")
     for axes, victim in zip(
         figure.subplots(1, max(1, len(victims)), squeeze=False)[0], victims, strict=False
@@ -122,11 +109,8 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
             ylabel="accuracy (%)",
             xscale="log",
         )
-        axes.spines[["top", "right"]].set_visible(False)
-    lines = [Line2D([], [], color=colour, marker="o") for colour in colours.values()]
-    lines.append(Line2D([], [], color="gray", linestyle="--"))
-    labels = [*colours, "FGM"]
-    figure.legend(lines, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+        _tidy(axes)
+    _legend_below(figure, colours, Line2D([], [], color="gray", linestyle="--", label="FGM"))
     return figure_png(figure)
 
 
@@ -140,6 +124,18 @@ def _draw_sweep(axes: Axes, sweep: Sweep, colour: str) -> None:
         return
     points = sorted((slope, percent) for slope, percent in best.items() if slope is not None)
     axes.plot(*zip(*points, strict=True), "o-", color=colour)
+
+
+def _coloured(names: Iterable[str]) -> dict[str, str]:
+    return dict(zip(dict.fromkeys(names), cycle(COLOURS), strict=False))
+
+
+def _legend_below(figure: Figure, colours: Mapping[str, str], *more: Line2D) -> None:
+    """One legend for all panels: a line with dots for each name, then ``more``."""
+    lines = [Line2D([], [], color=c, marker="o", label=name) for name, c in colours.items()]
+    figure.legend(
+        handles=[*lines, *more], loc="outside lower center", ncols=6, frameon=False, fontsize=8
+    )
 
 
 def _tidy(axes: Axes) -> None:

@@ -14,12 +14,12 @@ from rich.table import Table
 from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, Cell, Setting, right_after, selected
 from leadgrad.pipelines.paper.equal_cost import equal_costs
-from leadgrad.pipelines.paper.figures import Gap, Point, budget_figure, gap_figure, sweep_figure
+from leadgrad.pipelines.paper.figures import Point, budget_figure, gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
 from leadgrad.pipelines.paper.render import TEXT_COLUMNS, Entry, Sheet
-from leadgrad.pipelines.paper.statistics import mcnemar
+from leadgrad.pipelines.paper.statistics import Paired, mcnemar
 from leadgrad.pipelines.paper.tuning import Tuning
 from leadgrad.pipelines.progress import counting_progress
 from leadgrad.pipelines.zoo import Card
@@ -148,13 +148,13 @@ def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     return figures
 
 
-def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, list[Gap]]]:
-    gaps: dict[str, dict[str, list[Gap]]] = {}
+def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, dict[str, Paired]]]:
+    gaps: dict[str, dict[str, dict[str, Paired]]] = {}
     for entry in entries:
         paired = entry.against_fgm
         if paired is not None and entry.method in HEADLINE and entry.mask_seed == 1:
-            gap = Gap(entry.row.title(), paired.difference, *paired.interval())
-            gaps.setdefault(entry.victim, {}).setdefault(entry.method, []).append(gap)
+            methods = gaps.setdefault(entry.victim, {})
+            methods.setdefault(entry.method, {})[entry.row.title()] = paired
     return gaps
 
 
