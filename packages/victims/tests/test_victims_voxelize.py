@@ -265,6 +265,8 @@ def test_methods_of_voxels():
     assert relations(FGM()) == relations(VoxelFGM())
     assert relations(LGM(Sigmoid(7.0))).occupancy == Sigmoid(7.0)
     assert relations(VoxelLGM(input=RBF())).input == RBF()
+    assert VoxelFGM() == VoxelFGM(Sigmoid(20.0))
+    assert VoxelLGM() == VoxelLGM(Sigmoid(10.0))
     with pytest.raises(ValueError, match="has no surrogate for voxels"):
         relations(LGM())
     with pytest.raises(ValueError, match="no forward"):

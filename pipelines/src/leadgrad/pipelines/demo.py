@@ -35,7 +35,8 @@ class Victim:
     Args:
         name: Of its column and directories.
         network: Class and arguments.
-        trainer: Class of its LightningModule, and settings of it that are not the default.
+        trainer: Class of its LightningModule.
+        settings: Of the LightningModule, where they are not the default.
         epochs: Of its training. The static net is past the wanted accuracy after three.
     """
 
@@ -72,7 +73,13 @@ VICTIMS = (
         "skipnet_training.SkipNetClassifier",
         {"rate_weight": 5.0, "gumbel_noise": True},
     ),
-    Victim("DynConv", DynConv, {"depth": DEPTH}, "dynconv_training.DynConvClassifier", {}),
+    Victim(
+        "DynConv",
+        DynConv,
+        {"depth": DEPTH},
+        "dynconv_training.DynConvClassifier",
+        {"recipe.weight_decay": 5e-4},
+    ),
 )
 
 
@@ -85,6 +92,8 @@ def train(victim: Victim, directory: Path, *, short: bool) -> Path:
             *victim.options(),
             "--model.recipe=leadgrad.victims.recipe.SGDOneCycle",
             "--model.recipe.max_lr=0.1",
+            "--model.recipe.weight_decay=0.0001",
+            "--model.recipe.nesterov=false",
             "--model.channels_last=true",
             *settings,
             "--data=leadgrad.data.Digits",

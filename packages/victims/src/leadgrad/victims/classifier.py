@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from leadgrad.victims.recipe import Recipe, SGDSteps
+from leadgrad.victims.recipe import Recipe
 from leadgrad.victims.training import Batch, VictimTraining
 
 
@@ -25,7 +25,7 @@ class Classifier(VictimTraining):
 
     Args:
         network: Images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
-        recipe: Optimiser and learning rate.
+        recipe: Optimiser and learning rate; None: the published one.
         label_smoothing: Of the training cross-entropy, in [0, 1]; the published victims use none.
         channels_last: Whether to hold conv weights in the layout that CPU and GPU convs are fastest
             in.
@@ -36,7 +36,7 @@ class Classifier(VictimTraining):
     def __init__(
         self,
         network: nn.Module,
-        recipe: Recipe = SGDSteps(),  # noqa: B008 - a frozen value
+        recipe: Recipe | None = None,
         *,
         label_smoothing: float = 0.0,
         channels_last: bool = False,

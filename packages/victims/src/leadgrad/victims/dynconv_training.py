@@ -28,9 +28,6 @@ from leadgrad.victims.training import Batch
 NOISY_SHARE = 0.8  # epochs up to this share of the run draw Gumbel noise
 BAND_SHARE = 0.33  # over this share of the run each block's band around the budget widens to [0, 1]
 
-PUBLISHED = SGDSteps(weight_decay=5e-4, milestones=(150 / 350, 250 / 350))
-"""Of the CIFAR ResNet-32: batch 256, 350 epochs."""
-
 
 class DynConvClassifier(Classifier):
     """Trains a DynConv's weights and mask units together.
@@ -40,7 +37,7 @@ class DynConvClassifier(Classifier):
 
     Args:
         network: To train.
-        recipe: Optimiser and learning rate.
+        recipe: Optimiser and learning rate; None: the published one.
         budget: Share t of the masked convs' MACs that the loss aims at, in (0, 1].
         sparsity_weight: Of the sparsity loss; 10 is published.
         temperature: τ of the straight-through gradient, whose slope is 1/τ; CIFAR 1 throughout.
@@ -50,11 +47,13 @@ class DynConvClassifier(Classifier):
     """
 
     network: DynConv
+    # Of the CIFAR ResNet-32: batch 256, 350 epochs
+    published = SGDSteps(weight_decay=5e-4, milestones=(150 / 350, 250 / 350))
 
     def __init__(
         self,
         network: DynConv,
-        recipe: Recipe = PUBLISHED,
+        recipe: Recipe | None = None,
         *,
         budget: float = 0.5,
         sparsity_weight: float = 10.0,

@@ -32,7 +32,7 @@ class SceneSegmenter(VictimTraining):
 
     Args:
         network: Points to logits.
-        recipe: Optimiser and learning rate.
+        recipe: Optimiser and learning rate; None: the published one.
 
     Attributes:
         val_confusion: Of the last validation's points, labels in rows, answers in columns, summed
@@ -40,8 +40,9 @@ class SceneSegmenter(VictimTraining):
     """
 
     monitor = "val_miou"
+    published = SGDPolynomial()
 
-    def __init__(self, network: MinkUNet, recipe: Recipe = SGDPolynomial()) -> None:  # noqa: B008
+    def __init__(self, network: MinkUNet, recipe: Recipe | None = None) -> None:
         super().__init__(network, recipe)
         classes = network.final.kernel.shape[1]
         self.val_counts = MulticlassConfusionMatrix(classes, ignore_index=IGNORE)

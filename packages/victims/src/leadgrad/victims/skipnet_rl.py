@@ -18,9 +18,6 @@ from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_percent
 from leadgrad.victims.training import Batch
 
-PUBLISHED = SGDSteps(lr=1e-4)
-"""Batch 128, 10,000 steps; the published rate's drops lie beyond the end of the run."""
-
 
 @dataclass(frozen=True)
 class SampledActions(GradientMethod):
@@ -45,7 +42,7 @@ class HybridRLClassifier(SkipNetClassifier):
 
     Args:
         network: With the supervised stage's weights.
-        recipe: Optimiser and learning rate.
+        recipe: Optimiser and learning rate; None: the published one.
         alpha: Reward for skipping all K blocks; CIFAR's tuner tried 0.1, 0.01 and 0.001.
         rl_weight: Published as 0.01 times the sum over a batch of 128, hence 1.28 of the mean.
         label_smoothing: See ``Classifier``.
@@ -53,11 +50,13 @@ class HybridRLClassifier(SkipNetClassifier):
     """
 
     network: SkipNet
+    # Batch 128, 10,000 steps; the published rate's drops lie beyond the end of the run
+    published = SGDSteps(lr=1e-4)
 
     def __init__(
         self,
         network: SkipNet,
-        recipe: Recipe = PUBLISHED,
+        recipe: Recipe | None = None,
         *,
         alpha: float = 0.1,
         rl_weight: float = 1.28,

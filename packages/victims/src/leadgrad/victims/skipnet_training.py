@@ -17,7 +17,7 @@ from leadgrad.victims.gates import (
     record_occupancies,
 )
 from leadgrad.victims.layers import gumbel_like
-from leadgrad.victims.recipe import Recipe, SGDSteps
+from leadgrad.victims.recipe import Recipe
 from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.surrogates import Sigmoid
 from leadgrad.victims.training import Batch
@@ -46,7 +46,7 @@ class SkipNetClassifier(Classifier):
     Args:
         network: Its last embedding, which feeds no gate, is frozen: distributed training expects a
             gradient of every other parameter.
-        recipe: Optimiser and learning rate.
+        recipe: Optimiser and learning rate; None: the published one.
         rate_weight: Weight of the target-rate term: the mean over gates of (share of the batch that
             executes the block - target_rate)². Not SkipNet's: from ConvNet-AIG (Veit & Belongie
             2018), so that gates of a small SkipNet on easy data differ between images instead of
@@ -63,7 +63,7 @@ class SkipNetClassifier(Classifier):
     def __init__(
         self,
         network: SkipNet,
-        recipe: Recipe = SGDSteps(),  # noqa: B008 - a frozen value
+        recipe: Recipe | None = None,
         *,
         rate_weight: float = 0.0,
         target_rate: float = 0.5,

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from leadgrad.victims.recipe import Recipe
+from leadgrad.victims.recipe import Recipe, SGDSteps
 
 Batch = Mapping[str, Tensor]
 
@@ -24,19 +24,22 @@ class VictimTraining(LightningModule):
 
     Args:
         network: To be trained.
-        recipe: Optimiser and learning rate.
+        recipe: Optimiser and learning rate; None: ``published``.
 
     Attributes:
         monitor: Validation metric whose greatest value marks the best checkpoint.
+        published: Recipe of the published victims of this kind. No default of the constructor: the
+            command line would hand such a default's values on to a recipe of another class.
         noise_seed: Of all that a training step draws.
     """
 
     monitor: ClassVar[str]
+    published: ClassVar[Recipe] = SGDSteps()
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe | None = None) -> None:
         super().__init__()
         self.network = network
-        self.recipe = recipe
+        self.recipe = recipe or self.published
         self.noise_seed = 0
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

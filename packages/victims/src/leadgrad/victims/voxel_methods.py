@@ -20,12 +20,16 @@ class VoxelFGM(FGM):
     """Frozen voxels; soft input and output, over each point's own voxel alone.
 
     Args:
-        input: Of the weight of a point in its voxel's features; the release's slope on ScanNet.
+        input: Of the weight of a point in its voxel's features; None: ``Sigmoid(20.0)``, the
+            release's on ScanNet.
         output: Of the voxel's weight in the point's logits; None: as the input.
     """
 
-    input: Surrogate = Sigmoid(20.0)  # noqa: RUF009 - a frozen value
+    input: Surrogate | None = None
     output: Surrogate | None = None
+
+    def __post_init__(self) -> None:
+        _fill_in(self, "input", Sigmoid(20.0))
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,15 @@ class VoxelLGM(LGM):
     """Led voxels: every candidate voxel is computed, weighted by its relaxed occupancy ô.
 
     Args:
-        surrogate: Of the occupancy; the release's slope on ScanNet from ε = 0.01 m on.
+        surrogate: Of the occupancy; None: ``Sigmoid(10.0)``, the release's on ScanNet from
+            ε = 0.01 m on.
         forward: As of ``LGM``; only ``"soft"`` has a meaning here.
         input: As of ``VoxelFGM``; None: as the occupancy.
         output: Likewise.
         any_axis: Of ``candidate_pairs``: the released program's looser choice of candidates.
     """
 
-    surrogate: Surrogate | None = Sigmoid(10.0)  # noqa: RUF009 - a frozen value
+    surrogate: Surrogate | None = None
     input: Surrogate | None = None
     output: Surrogate | None = None
     any_axis: bool = False
@@ -52,11 +57,16 @@ class VoxelLGM(LGM):
                 f'voxels have no forward="{self.forward}": a candidate that is not occupied has no '
                 'hard value to keep; use "soft"'
             )
-        if self.surrogate is None:
-            raise ValueError(
-                "voxels need a surrogate for their occupancy, got None; Sigmoid(10.0) is the "
-                "release's"
-            )
+        _fill_in(self, "surrogate", Sigmoid(10.0))
+
+
+def _fill_in(method: GradientMethod, name: str, surrogate: Surrogate) -> None:
+    """Sets a field that is None. As the field's default the surrogate would be wrong.
+
+    The command line would hand its slope on to a surrogate of another class.
+    """
+    if getattr(method, name) is None:
+        object.__setattr__(method, name, surrogate)  # the dataclass is frozen
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ def relations(method: GradientMethod) -> Relations:
         TypeError: For other methods.
     """
     if isinstance(method, VoxelFGM):
+        assert method.input is not None, "filled in by the constructor"
         return Relations(method.input, method.output or method.input, None)
     if isinstance(method, FGM):
         return relations(VoxelFGM())
