@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from run_config import arguments, attack, attack_config, fit_config, node
 from run_processes import Command
@@ -158,6 +159,24 @@ def test_killed_before_the_export(unbroken, tmp_path):
     interrupted(unbroken, run)
     assert main(arguments("fit", config(), run.path)) == 0
     assert_unbroken(run, unbroken)
+
+
+def test_averaged_weights(unbroken, tmp_path, capsys):
+    """A fit with a callback is another fit, and killed before the export has its numbers too."""
+    settings = config(
+        trainer__callbacks=[node("leadgrad.victims.averaging.TailAverage", start=0.5)]
+    )
+    assert main(arguments("fit", settings, unbroken.path)) == 1
+    assert "trainer.callbacks" in capsys.readouterr().err
+    whole = RunDirectory(tmp_path / "whole")
+    assert main(arguments("fit", settings, whole.path)) == 0
+    name = "conv1.weight"
+    plain = load_file(unbroken.path / "weights.safetensors")
+    assert not torch.equal(load_file(whole.path / "weights.safetensors")[name], plain[name])
+    run = RunDirectory(tmp_path / "run")
+    interrupted(whole, run)
+    assert main(arguments("fit", settings, run.path)) == 0
+    assert_unbroken(run, whole)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped bit"])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from leadgrad.data import CIFAR10, check_batch
+from leadgrad.data.augment import CropFlip
 from leadgrad.data.cifar_files import find_layout, read_python_batch
 from leadgrad.data.cifar_verify import find_problems
 
@@ -123,7 +124,8 @@ def test_loaders_do_not_depend_on_workers_or_batch_size(tmp_path, write_cifar, n
 
 def test_training_images_are_cropped_and_flipped_as_the_paper_does(tmp_path):
     augmentation = CIFAR10(tmp_path, seed=2).augmentation()
-    assert (augmentation.padding, augmentation.flip, augmentation.seed) == (4, True, 2)
+    assert augmentation == CropFlip(padding=4, flip=True, seed=2, cutout=0)
+    assert CIFAR10(tmp_path, cutout=8).augmentation().cutout == 8
 
 
 def test_the_real_archive(real_cifar):

@@ -116,3 +116,38 @@ def test_all_places_are_about_equally_likely():
     augmented = CropFlip(padding=1, flip=False, seed=0)(images, torch.arange(9000))
     hits = int((augmented[:, 0, 0, 0] == 255).sum())
     assert abs(hits - 1000) < 5 * (9000 * (1 / 9) * (8 / 9)) ** 0.5
+
+
+@pytest.mark.parametrize("cutout", [1, 3, 8, 20])
+def test_cutout_hides_one_square_around_a_pixel(cutout):
+    """Reference: the square of each of the 48 pixels; at the border less of it is in the image."""
+    images = torch.zeros(2000, 3, 6, 8, dtype=torch.uint8)
+    keys = torch.arange(2000)
+    augmented = CropFlip(padding=2, flip=True, seed=3, cutout=cutout)(images, keys)
+    squares = []
+    for row in range(6):
+        for column in range(8):
+            hidden = torch.zeros(3, 6, 8, dtype=torch.uint8)
+            top, left = row - cutout // 2, column - cutout // 2
+            hidden[:, max(top, 0) : top + cutout, max(left, 0) : left + cutout] = 128
+            squares.append(hidden)
+    found = {image.numpy().tobytes() for image in augmented}
+    assert found == {square.numpy().tobytes() for square in squares}
+
+
+def test_cutout_leaves_the_rest_as_it_would_be():
+    images = torch.randint(129, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    keys = torch.arange(50)
+    plain = CropFlip(padding=2, flip=True, seed=3)(images, keys)
+    cut = CropFlip(padding=2, flip=True, seed=3, cutout=4)(images, keys)
+    hidden = cut == 128
+    assert torch.equal(cut[~hidden], plain[~hidden])
+    assert 4 * 50 * 3 <= int(hidden.sum()) <= 16 * 50 * 3
+    alone = CropFlip(padding=2, flip=True, seed=3, cutout=4)(images[7:8], keys[7:8])
+    assert torch.equal(alone[0], cut[7])
+
+
+@pytest.mark.parametrize("name", ["padding", "cutout"])
+def test_negative_sizes_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
+        CropFlip(**{"padding": 2, "flip": True, "seed": 0, name: -1})

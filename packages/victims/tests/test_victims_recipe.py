@@ -53,6 +53,13 @@ def test_one_cycle_rises_and_falls_to_nothing():
     assert recipe.lr_at(100, 100) == pytest.approx(0, abs=1e-15)
 
 
+def test_a_cycle_may_end_above_0():
+    recipe = SGDOneCycle(max_lr=0.4, warmup=0.25, end_share=0.1)
+    assert recipe.lr_at(100, 100) == pytest.approx(0.04)
+    assert max(rates(recipe, 100)) == pytest.approx(0.4)
+    assert recipe.lr_at(62, 100) - 0.04 == pytest.approx(0.9 * SGDOneCycle(0.4).lr_at(62, 100))
+
+
 @pytest.mark.parametrize("recipe", [SGDOneCycle(warmup=0.0), SGDOneCycle(), SGDSteps()])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_short_runs_have_rates_too(recipe, steps):
@@ -126,6 +133,7 @@ def test_steps_refuses(settings, message):
         ({"max_lr": -1.0}, "max_lr must be finite and above 0"),
         ({"warmup": 1.0}, r"warmup .* \[0, 1\), got 1.0"),
         ({"start_share": 0.0}, r"start_share .* \(0, 1\], got 0.0"),
+        ({"end_share": 1.5}, r"end_share .* \[0, 1\], got 1.5"),
     ],
 )
 def test_one_cycle_refuses(settings, message):

@@ -32,6 +32,7 @@ from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.scene_curves import SceneCurves
 from leadgrad.pipelines.stopping import stoppable
 from leadgrad.victims import GatedNetwork, ResNet, load_published, save_weights
+from leadgrad.victims.averaging import TailAverage  # noqa: F401 - found by name
 from leadgrad.victims.backbone import load_backbone
 from leadgrad.victims.classifier import Classifier  # noqa: F401 - found by name
 from leadgrad.victims.dynconv_training import DynConvClassifier  # noqa: F401 - found by name
@@ -82,6 +83,8 @@ class TrainCLI(CLI):
         """What makes this fit this fit: a resumed one must agree in all of it."""
         content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         trainer = {key: content["trainer"][key] for key in ("max_epochs", "max_steps", "precision")}
+        if content["trainer"]["callbacks"]:
+            trainer["callbacks"] = content["trainer"]["callbacks"]
         data = content["data"]
         paths = ("root", "num_workers", "download")
         arguments = {k: v for k, v in data.get("init_args", {}).items() if k not in paths}

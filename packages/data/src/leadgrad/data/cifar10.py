@@ -36,6 +36,8 @@ class CIFAR10(ImageDataModule):
         limit: Serve only the first `limit` samples of the attacked split. None serves all.
         attack_split: Split that `predict_dataloader` serves.
         split_seed: Seed of the split of the training file.
+        cutout: Side in pixels of a grey square that hides a part of each training image, see
+            `CropFlip`. 0 hides nothing, as in the published recipes.
         download: Whether `prepare_data` may fetch the python archive into `root`.
         url: Where to fetch it; a mirror must serve the official archive, whose MD5 is checked.
 
@@ -58,6 +60,7 @@ class CIFAR10(ImageDataModule):
         limit: int | None = None,
         attack_split: Literal["train", "validation", "heldout", "test"] = "test",
         split_seed: int = 0,
+        cutout: int = 0,
         download: bool = False,
         url: str = cifar_download.OFFICIAL_URL,
     ) -> None:
@@ -70,6 +73,7 @@ class CIFAR10(ImageDataModule):
         )
         self.root = Path(root)
         self.split_seed = split_seed
+        self.cutout = cutout
         self.download = download
         self.url = url
 
@@ -118,8 +122,8 @@ class CIFAR10(ImageDataModule):
         return ImageSplit.of(images[members], labels[members])
 
     def augmentation(self) -> CropFlip:
-        """Return random crops after padding by 4, and flips."""
-        return CropFlip(padding=4, flip=True, seed=self.seed)
+        """Return random crops after padding by 4, flips, and cutout if asked for."""
+        return CropFlip(padding=4, flip=True, seed=self.seed, cutout=self.cutout)
 
     def _missing(self) -> list[str]:
         found = find_layout(self.root)

@@ -95,7 +95,7 @@ class SGDSteps(Recipe):
 
 @dataclass(frozen=True)
 class SGDOneCycle(Recipe):
-    """SGD whose rate rises linearly and falls by a cosine to 0: good victims in few epochs.
+    """SGD whose rate rises linearly and falls by a cosine: good victims in few epochs.
 
     Our own choice for training on a small budget, not a published recipe (the cycle itself: Smith &
     Topin 2019, here with constant momentum).
@@ -107,6 +107,8 @@ class SGDOneCycle(Recipe):
         warmup: Share of the run that rises, in [0, 1).
         start_share: Rate of the first step, as a share of ``max_lr``, in (0, 1].
         nesterov: Whether the momentum is Nesterov's.
+        end_share: Rate at the end of the run, as a share of ``max_lr``, in [0, 1]. Above 0 where
+            the weights are averaged over the last epochs, which must then still move.
     """
 
     max_lr: float = 0.2
@@ -115,6 +117,7 @@ class SGDOneCycle(Recipe):
     warmup: float = 0.25
     start_share: float = 0.04
     nesterov: bool = True
+    end_share: float = 0.0
 
     def __post_init__(self) -> None:
         _check_positive("max_lr", self.max_lr)
@@ -126,6 +129,10 @@ class SGDOneCycle(Recipe):
             raise ValueError(
                 f"start_share is a share of max_lr and must lie in (0, 1], got {self.start_share}"
             )
+        if not 0 <= self.end_share <= 1:
+            raise ValueError(
+                f"end_share is a share of max_lr and must lie in [0, 1], got {self.end_share}"
+            )
 
     def lr_at(self, step: int, total_steps: int) -> float:
         """Rate of one step (from 0) of a run of ``total_steps``."""
@@ -133,7 +140,8 @@ class SGDOneCycle(Recipe):
         if step < rising:
             return self.max_lr * (self.start_share + (1 - self.start_share) * step / rising)
         fallen = min(1.0, (step - rising) / (total_steps - rising))
-        return self.max_lr * 0.5 * (1 + math.cos(math.pi * fallen))
+        height = 0.5 * (1 + math.cos(math.pi * fallen))
+        return self.max_lr * (self.end_share + (1 - self.end_share) * height)
 
     def build(
         self, parameters: Iterable[nn.Parameter], total_steps: float
