@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from leadgrad.victims.training import Batch, VictimTraining
+from leadgrad.victims.training import Batch, VictimTraining, seeded
 
 
 class TailAverage(WeightAveraging):
@@ -87,15 +87,13 @@ class TailAverage(WeightAveraging):
             norm.momentum = None  # the plain mean of all batches
         mode = module.training
         module.train()
-        devices = [module.device] if module.device.type == "cuda" else []
         # Iterating anew disturbs nothing: the order is a function of the epoch
         loader: Iterable[Batch] = trainer.train_dataloader  # type: ignore[assignment]  # Any | None
         with (
             torch.no_grad(),
-            torch.random.fork_rng(devices),
+            seeded((module.noise_seed,), module.device),
             trainer.precision_plugin.forward_context(),
         ):
-            torch.manual_seed(module.noise_seed)
             for batch in islice(loader, self.batches):
                 module.training_loss(trainer.strategy.batch_to_device(batch, module.device))
         module.train(mode)

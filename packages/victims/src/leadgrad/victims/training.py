@@ -49,7 +49,7 @@ class VictimTraining(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, logged. What it draws depends on seed, epoch, batch and device alone."""
         step = (self.noise_seed, self.current_epoch, batch_idx, self.global_rank)
-        with _seeded(step, self.device):
+        with seeded(step, self.device):
             loss, terms = self.training_loss(batch)
         size = len(batch["index"])
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
@@ -68,7 +68,7 @@ class VictimTraining(LightningModule):
 
 
 @contextmanager
-def _seeded(step: tuple[int, ...], device: torch.device) -> Iterator[None]:
+def seeded(step: tuple[int, ...], device: torch.device) -> Iterator[None]:
     """Random numbers of ``step`` alone, so that a resumed run draws what an unbroken one would.
 
     The global generators are left as they were.
