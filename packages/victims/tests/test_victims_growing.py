@@ -4,9 +4,9 @@ import pytest
 import torch
 from test_victims_backbone import twin
 
-from leadgrad.victims import ResNet
+from leadgrad.victims import LGM, Constant, ResNet, SkipNet, gradient_method
 from leadgrad.victims.checkpoints import CheckpointError
-from leadgrad.victims.growing import load_shallower
+from leadgrad.victims.growing import load_shallower, starts_deeper
 
 
 def grown(depth: int = 26) -> ResNet:
@@ -20,6 +20,26 @@ def test_before_training_the_deep_network_is_the_shallow_one():
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(grown().eval()(images), twin(14)(images))
+
+
+def test_a_skipnet_grows_with_gates_that_read_as_the_last_of_their_stage():
+    torch.manual_seed(3)
+    shallow, deep = SkipNet(20).eval(), SkipNet(38)
+    load_shallower(deep, shallow.state_dict())
+    names = deep.state_dict()
+    assert torch.equal(names["group1_gate5.1.weight"], names["group1_gate2.1.weight"])
+    # The shallow network's last embedding feeds no gate, so the one before it is copied
+    assert torch.equal(names["group3_gate5.1.weight"], names["group3_gate1.1.weight"])
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    every = LGM(Constant(1.0))
+    with torch.no_grad(), gradient_method(deep.eval(), every), gradient_method(shallow, every):
+        torch.testing.assert_close(deep(images), shallow(images))
+
+
+def test_the_names_tell_a_shallower_network_from_the_static_twin(tmp_path):
+    for network, deeper in ((SkipNet(14), True), (ResNet(14, shortcut="B"), False)):
+        torch.save(network.state_dict(), tmp_path / "weights.pt")
+        assert starts_deeper(SkipNet(38), tmp_path / "weights.pt") is deeper
 
 
 def test_every_added_block_learns():

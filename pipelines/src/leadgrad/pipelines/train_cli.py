@@ -31,12 +31,12 @@ from leadgrad.pipelines.results import versions
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.scene_curves import SceneCurves
 from leadgrad.pipelines.stopping import stoppable
-from leadgrad.victims import GatedNetwork, ResNet, load_published, save_weights
+from leadgrad.victims import GatedNetwork, ResNet, SkipNet, load_published, save_weights
 from leadgrad.victims.averaging import TailAverage  # noqa: F401 - found by name
 from leadgrad.victims.backbone import load_backbone
 from leadgrad.victims.classifier import Classifier  # noqa: F401 - found by name
 from leadgrad.victims.dynconv_training import DynConvClassifier  # noqa: F401 - found by name
-from leadgrad.victims.growing import load_shallower
+from leadgrad.victims.growing import load_shallower, starts_deeper
 from leadgrad.victims.segmentation_training import SceneSegmenter
 from leadgrad.victims.skipnet_rl import HybridRLClassifier  # noqa: F401 - found by name
 from leadgrad.victims.skipnet_training import SkipNetClassifier  # noqa: F401 - found by name
@@ -75,8 +75,8 @@ class TrainCLI(CLI):
             type=str | None,
             default=None,
             help="Static weights to start from: the option-B twin's for an adaptive network, whose "
-            "gates start untrained; a shallower one's for a ResNet, whose added blocks start as "
-            "identities",
+            "gates start untrained; a shallower one's for a ResNet or a SkipNet, whose added "
+            "blocks start as identities",
         )
 
     def run_config(self) -> dict[str, Any]:
@@ -152,10 +152,10 @@ def _check_kind(module: VictimTraining, data: LightningDataModule) -> None:
 
 
 def _start(network: nn.Module, backbone: str) -> None:
-    if isinstance(network, GatedNetwork):
-        load_backbone(network, backbone)
-    elif isinstance(network, ResNet):
+    if isinstance(network, ResNet | SkipNet) and starts_deeper(network, backbone):
         load_shallower(network, backbone)
+    elif isinstance(network, GatedNetwork):
+        load_backbone(network, backbone)
     else:
         raise RunError(
             f"--backbone starts an adaptive network or a ResNet, got {type(network).__name__}; "

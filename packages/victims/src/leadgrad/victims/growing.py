@@ -1,55 +1,95 @@
-"""Starting a deep static ResNet from a trained shallow one that it is to compute at first."""
+"""Starting a deep network from a trained shallow one of its kind: a ResNet or a SkipNet."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from leadgrad.victims.checkpoints import CheckpointError, load_published, read_state
 from leadgrad.victims.resnet import ResNet
+from leadgrad.victims.skipnet import SkipNet
 
 SILENCED = ("bn2.weight", "bn2.bias")
 """Of an added block: with both at 0 it adds nothing to its input."""
 
 
 def load_shallower(
-    network: ResNet,
+    network: ResNet | SkipNet,
     source: Mapping[str, object] | str | os.PathLike[str],
     *,
     sha256: str | None = None,
 ) -> None:
-    """Copies a shallower ResNet into ``network``; each stage's added blocks start as identities.
+    """Copies a shallower network into ``network``; each stage's added blocks start as identities.
 
     An added block's last normalisation has scale and shift 0, so that it adds nothing to its input,
-    which the ReLU after it then leaves as it is: before training, the logits are the shallow
-    network's.
+    which the ReLU after it then leaves as it is: before training, a ResNet's logits are the shallow
+    network's. A SkipNet's added gates read their blocks as the last gate of the stage did. The
+    controller takes a time step for each of them, so its later decisions start near the shallow
+    network's, not at them.
 
     Args:
-        network: Of the same shortcut kind as the source, and at least as deep.
+        network: Of the same kind as the source, and at least as deep.
         source: The shallow network's weights, in any container that ``load_published`` takes.
         sha256: Digest (hex) that the file must have.
 
     Raises:
-        CheckpointError: If the weights are no shallower ResNet's of that kind; the network is then
+        CheckpointError: If the weights are no shallower network's of that kind; the network is then
             unchanged.
     """
     given = dict(read_state(source, sha256))
-    added: dict[str, torch.Tensor] = {}
-    for stage in ("layer1", "layer2", "layer3"):
-        depth = len({name.split(".")[1] for name in given if name.startswith(f"{stage}.")})
-        blocks = network.get_submodule(stage)
-        assert isinstance(blocks, nn.Sequential)
-        if not 0 < depth <= len(blocks):
+    own = network.state_dict()
+    block = "group{}_layer{}." if isinstance(network, SkipNet) else "layer{}.{}."
+    added: dict[str, Tensor] = {}
+    for stage in (1, 2, 3):
+        blocks = _count(block, stage, own)
+        depth = _count(block, stage, given)
+        if not 0 < depth <= blocks:
             raise CheckpointError(
-                f"the weights have {depth} blocks in {stage}, the network {len(blocks)}; they "
-                "must be those of a ResNet that is no deeper, in the names of leadgrad's"
+                f"the weights have {depth} blocks in stage {stage}, the network {blocks}; they "
+                f"must be those of a {type(network).__name__} that is no deeper, in the names of "
+                "leadgrad's"
             )
-        added |= {
-            f"{stage}.{index}.{name}": torch.zeros_like(value) if name in SILENCED else value
-            for index in range(depth, len(blocks))
-            for name, value in blocks[index].state_dict().items()
-        }
+        for index in range(depth, blocks):
+            prefix = block.format(stage, index)
+            for name in (name for name in own if name.startswith(prefix)):
+                silent = name.removeprefix(prefix) in SILENCED
+                added[name] = torch.zeros_like(own[name]) if silent else own[name]
+        if isinstance(network, SkipNet):
+            added |= _embeddings(given, stage, depth, blocks)
     load_published(network, {**given, **added})
+
+
+def starts_deeper(network: nn.Module, source: str | os.PathLike[str]) -> bool:
+    """Whether these weights are of the network's own kind (``load_shallower``), not its twin's."""
+    if isinstance(network, ResNet):
+        return True
+    return isinstance(network, SkipNet) and any(
+        name.startswith("control.") for name in read_state(source)
+    )
+
+
+def _count(block: str, stage: int, names: Mapping[str, Tensor]) -> int:
+    pattern = re.escape(block.format(stage, "#")).replace(r"\#", "#").replace("#", r"(\d+)")
+    found = (re.match(pattern, name) for name in names)
+    return len({match[1] for match in found if match})
+
+
+def _embeddings(
+    given: Mapping[str, Tensor], stage: int, depth: int, blocks: int
+) -> dict[str, Tensor]:
+    """What the added gates of a stage read their blocks with: the last trained embedding's."""
+    # The very last one of the shallow network feeds no gate and was never trained
+    last = depth - 1 if stage < 3 else depth - 2
+    if last < 0:
+        return {}
+    source = f"group{stage}_gate{last}."
+    return {
+        f"group{stage}_gate{index}.{name.removeprefix(source)}": value
+        for index in range(last + 1, blocks)
+        for name, value in given.items()
+        if name.startswith(source)
+    }
