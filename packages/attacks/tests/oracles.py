@@ -11,6 +11,7 @@ from leadgrad.attacks import (
     NIFGSM,
     PGD,
     CarliniWagner,
+    Midpoint,
     PixelLinf,
     RandomNoise,
 )
@@ -70,6 +71,7 @@ def attacks(threat, **settings):
         "IFGSM": IFGSM(threat, **settings),
         "MIFGSM": MIFGSM(threat, **settings),
         "NIFGSM": NIFGSM(threat, **settings),
+        "Midpoint": Midpoint(threat, **settings),
         "PGD": PGD(threat, steps=12, step_size_255=2.0, restarts=2, **settings),
         "CarliniWagner": CarliniWagner(threat, steps=12, step_size_255=2.0, **settings),
         "APGD": APGD(threat, steps=12, restarts=2, **settings),
@@ -79,6 +81,6 @@ def attacks(threat, **settings):
 
 
 NAMES = list(attacks(PixelLinf(8)))
-GRADIENT_NAMES = NAMES[:7]
-SIGN_NAMES = NAMES[:5]  # those whose last iterate counts and that take a loss
+GRADIENT_NAMES = NAMES[:8]
+SIGN_NAMES = NAMES[:6]  # those whose last iterate counts and that take a loss
 EVERY_SAMPLE = {"skip_misclassified": False}

@@ -1,5 +1,7 @@
 """What every attack refuses, and what it leaves alone around the attack."""
 
+import math
+
 import pytest
 import torch
 from oracles import EVERY_SAMPLE, GRADIENT_NAMES, NAMES, LinearOracle, attacks, some_images
@@ -23,9 +25,9 @@ from leadgrad.attacks import (
     dlr,
     input_gradient,
     margin,
+    saturated,
     targeted_dlr,
 )
-from leadgrad.attacks.losses import at_least_float32
 
 EACH = pytest.mark.parametrize("name", NAMES)
 THREAT = PixelLinf(8)
@@ -208,7 +210,7 @@ LABELS = torch.tensor([0, 1, 1])
 
 def test_cross_entropy_by_hand():
     expected = [-(row[k] - row.exp().sum().log()) for row, k in zip(LOGITS, LABELS, strict=True)]
-    torch.testing.assert_close(cross_entropy(LOGITS, LABELS), torch.stack(expected))
+    torch.testing.assert_close(cross_entropy(LOGITS, LABELS).float(), torch.stack(expected))
 
 
 def test_margin_by_hand_also_where_all_other_logits_are_negative():
@@ -235,7 +237,7 @@ WIDE = torch.tensor([[4.0, 1.0, 3.0, -2.0], [-1.0, -9.0, -3.0, -4.0], [0.0, 8.0,
 )
 def test_ratios_by_hand(loss, classes, expected):
     values = loss(WIDE, torch.tensor(classes))
-    torch.testing.assert_close(values, torch.tensor(expected, dtype=torch.float32))
+    torch.testing.assert_close(values, torch.tensor(expected, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("loss", [dlr, targeted_dlr])
@@ -265,7 +267,7 @@ def test_ratios_of_equal_logits_have_a_finite_gradient(loss, dtype):
     values = loss(logits, torch.tensor([0, 3, 1]))
     (gradient,) = torch.autograd.grad(values.sum(), logits)
     assert values.isfinite().all()
-    assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert values.dtype == torch.float64
     if dtype != torch.float16:  # whose own range ends at 65504
         assert gradient.isfinite().all()
         assert gradient[0, 0] < 0 < gradient[0, 1]
@@ -296,10 +298,29 @@ def test_a_targeted_goal_takes_the_targeted_form(kind):
 def test_losses_of_confident_half_precision_logits_keep_their_gradient(dtype):
     logits = torch.tensor([[14.0, 0.0]]).to(dtype).requires_grad_()
     loss = cross_entropy(logits, torch.tensor([0]))
-    assert loss.dtype == torch.float32
+    assert loss.dtype == torch.float64
     assert loss > 0
-    assert margin(logits, torch.tensor([0])).dtype == torch.float32
-    assert at_least_float32(LOGITS.double()).dtype == torch.float64
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert gradient.dtype == dtype
+    assert gradient[0, 0] < 0 < gradient[0, 1]
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, margin, dlr, targeted_dlr])
+def test_losses_are_float64_whatever_the_logits_are(loss):
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        assert loss(WIDE.to(dtype), torch.zeros(3, dtype=torch.int64)).dtype == torch.float64
+
+
+def test_a_saturated_softmax_keeps_its_gradient():
+    """At a margin of 20 logits the softmax of the class is exactly 1 in float32."""
+    logits = torch.tensor([[20.0, 0.0, -1.0]], requires_grad=True)
+    classes = torch.tensor([0])
+    assert saturated(logits, classes).tolist() == [True]
+    assert saturated(logits.double(), classes).tolist() == [False]
+    (gradient,) = torch.autograd.grad(cross_entropy(logits, classes).sum(), logits)
+    others = [math.exp(-20), math.exp(-21)]
+    expected = torch.tensor([[-sum(others), *others]])
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=0)
 
 
 def test_untargeted():

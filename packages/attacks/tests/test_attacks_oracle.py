@@ -17,7 +17,6 @@ from leadgrad.attacks import (
     FGSM,
     IFGSM,
     MIFGSM,
-    NIFGSM,
     PGD,
     PixelLinf,
     RandomNoise,
@@ -43,7 +42,7 @@ def reaching(name, threat, **settings):
     """The attack with steps enough to cross the whole region."""
     if name == "FGSM":
         return FGSM(threat, **settings, **EVERY_SAMPLE)
-    kind = {"IFGSM": IFGSM, "MIFGSM": MIFGSM, "NIFGSM": NIFGSM, "PGD": PGD}[name]
+    kind = type(attacks(threat)[name])
     return kind(threat, steps=12, step_size_255=threat.eps_255 / 5, **settings, **EVERY_SAMPLE)
 
 

@@ -13,7 +13,8 @@ from leadgrad.attacks.iterative import (
     RandomRestarts,
     SignGradientAttack,
 )
-from leadgrad.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
+from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targeted_dlr
+from leadgrad.attacks.midpoint import Midpoint
 from leadgrad.attacks.point_gradient import PointIFGSM
 from leadgrad.attacks.points import PointLinf, PointNoise
 from leadgrad.attacks.random_noise import RandomNoise
@@ -34,6 +35,7 @@ __all__ = [
     "BudgetError",
     "CarliniWagner",
     "Goal",
+    "Midpoint",
     "Model",
     "PixelLinf",
     "PointIFGSM",
@@ -55,6 +57,7 @@ __all__ = [
     "mean_iou",
     "point_cross_entropy",
     "sample_generator",
+    "saturated",
     "strongest",
     "targeted_dlr",
     "uniform_like",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +30,12 @@ class Attack:
             that the victim gets wrong already, as the paper does. They then count as wrong before
             and after.
         seed: Of all that the attack draws, together with each sample's id.
+
+    Attributes:
+        ignored: Label of rows that count for nothing; None where every row has a class.
     """
+
+    ignored: ClassVar[int | None] = None
 
     threat: ThreatModel
     _: KW_ONLY
@@ -49,9 +55,10 @@ class Attack:
         """Attacks a batch.
 
         Args:
-            surrogate: Model that gradients are taken of.
+            surrogate: Model that gradients are taken of. Like the victim, it may change what it is
+                given in place: it gets a copy.
             inputs: Clean inputs. Shape: (N, ...), floating point.
-            labels: Right classes. Shape: (N,), any integer type.
+            labels: Right classes, from 0. Shape: (N,), any integer type.
             victim: Model that decides what is right, and what is best where the attack chooses.
             sample_ids: Id of each sample for its random numbers. Shape: (N,); 0 to N-1 if None.
 
@@ -59,12 +66,16 @@ class Attack:
             Adversarial inputs in the inputs' shape and dtype, detached.
 
         Raises:
-            TypeError: If inputs are not floating point, or labels or ids not integers.
-            ValueError: If shapes disagree, or a value or a gradient is not finite.
+            TypeError: If inputs are not floating point, labels or ids not integers, or a model
+                returns something else than logits.
+            ValueError: If shapes disagree, a label is no class of the model, or a value or a
+                gradient is not finite.
             BudgetError: If ``run`` returned what the threat model forbids even after projection.
         """
-        _validate(inputs, labels)
+        _validate(inputs, labels, self.ignored)
         _validate_ids(sample_ids, len(inputs))
+        greatest = _greatest(labels, self.ignored)
+        surrogate, victim = apart(surrogate, greatest), apart(victim, greatest)
         # Lightning's predict loop may run in inference mode, where no graph can be built and whose
         # tensors can never require a gradient; hence leaving it, and the copies.
         with torch.inference_mode(False), torch.enable_grad():
@@ -98,7 +109,53 @@ class Attack:
         raise NotImplementedError
 
 
-def _validate(inputs: Tensor, labels: Tensor) -> None:
+def apart(model: Model, greatest_label: int = -1) -> Model:
+    """The model on a copy of its inputs, with its answer checked.
+
+    A network that normalises in place would otherwise move the iterate, or the clean input itself,
+    against which the budget is then checked.
+
+    Args:
+        model: Inputs (N, ...) to logits (N, K).
+        greatest_label: That the logits have to have a class for.
+
+    Returns:
+        The same function. It raises a TypeError or a ValueError where the answer is no logits of
+        these inputs.
+    """
+
+    def separate(x: Tensor) -> Tensor:
+        logits = model(x.clone())
+        if not isinstance(logits, Tensor):
+            raise TypeError(
+                f"the model returned a {type(logits).__name__}, expected logits as one tensor "
+                f"({len(x)}, classes); return the logits alone"
+            )
+        if logits.ndim != 2 or len(logits) != len(x) or not logits.is_floating_point():
+            raise ValueError(
+                f"the model returned {tuple(logits.shape)} {logits.dtype}, expected floating point "
+                f"logits ({len(x)}, classes), a row per input"
+            )
+        if greatest_label >= logits.shape[1]:
+            raise ValueError(
+                f"there is a label {greatest_label}, but the model's {logits.shape[1]} logits are "
+                f"for the classes 0 to {logits.shape[1] - 1}; give a model of these classes"
+            )
+        return logits
+
+    return separate
+
+
+def _greatest(labels: Tensor, ignored: int | None) -> int:
+    """The greatest class among the labels, -1 where there is none."""
+    counted = labels if ignored is None else labels[labels != ignored]
+    return int(counted.max()) if len(counted) else -1
+
+
+def _validate(inputs: Tensor, labels: Tensor, ignored: int | None) -> None:
+    for name, given in (("inputs", inputs), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name} must be a tensor, got a {type(given).__name__}")
     if not inputs.is_floating_point():
         raise TypeError(
             f"inputs must be floating point, images in [0, 1], got {inputs.dtype}; "
@@ -109,6 +166,13 @@ def _validate(inputs: Tensor, labels: Tensor) -> None:
     if labels.shape != inputs.shape[:1]:
         raise ValueError(
             f"labels must be class indices of shape ({len(inputs)},), got {tuple(labels.shape)}"
+        )
+    negative = labels < 0
+    if bool(negative.any()):
+        hint = "" if ignored is None else f", or {ignored} to leave a row out"
+        raise ValueError(
+            f"labels must be classes from 0 on{hint}, got {int(labels[negative][0])} at row "
+            f"{int(negative.nonzero()[0])}; leave out samples without a class"
         )
     finite = inputs.flatten(1).isfinite().all(1) if inputs.numel() else inputs.new_ones(0).bool()
     if not bool(finite.all()):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Model, input_gradient
 from leadgrad.attacks.iterative import check_steps
-from leadgrad.attacks.losses import at_least_float32, margin
+from leadgrad.attacks.losses import margin
 from leadgrad.attacks.threat import PixelLinf
 
 # The defaults of Kingma & Ba 2015, with which the optimiser is commonly run
@@ -66,11 +66,11 @@ class CarliniWagner(Attack):
         region = self.threat.region(inputs)
         alpha = self.step_size_255 * self.threat.unit
         # In float16, 1e-8 and the squares of most gradients would be 0
-        mean = at_least_float32(torch.zeros_like(inputs))
+        mean = torch.zeros_like(inputs, dtype=torch.promote_types(inputs.dtype, torch.float32))
         square = torch.zeros_like(mean)
         x = region.project(inputs)
         for step in range(1, self.steps + 1):
-            gradient = at_least_float32(input_gradient(surrogate, self.objective, x, labels))
+            gradient = input_gradient(surrogate, self.objective, x, labels).to(mean.dtype)
             mean = _BETA_1 * mean + (1 - _BETA_1) * gradient
             square = _BETA_2 * square + (1 - _BETA_2) * gradient**2
             scale = (square / (1 - _BETA_2**step)).sqrt() + _EPSILON

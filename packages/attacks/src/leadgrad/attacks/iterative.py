@@ -9,6 +9,7 @@ Dong et al. 2018, NI-FGSM Lin et al. 2020. Steps are counted in the threat model
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -18,6 +19,9 @@ from leadgrad.attacks.base import Attack, Model, input_gradient
 from leadgrad.attacks.losses import Loss, cross_entropy, targeted_form
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf
+
+Slope = Callable[[Tensor], Tensor]
+"""Inputs to the gradient of an attack's objective there, in their shape."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,15 @@ class SignGradientAttack(Attack):
         """Where the loop starts; the clean inputs."""
         return inputs
 
-    def look_at(self, x: Tensor, velocity: Tensor, alpha: float) -> Tensor:
-        """Where the gradient is taken; the iterate. ``alpha`` is signed, towards the goal."""
+    def look_at(self, x: Tensor, velocity: Tensor, alpha: float, slope: Slope) -> Tensor:
+        """Where the gradient is taken; the iterate.
+
+        Args:
+            x: The iterate.
+            velocity: What ``direction`` remembered.
+            alpha: Step size in the [0, 1] image, signed: towards the goal.
+            slope: Inputs to the gradient of the objective there, on the valid pixels.
+        """
         return x
 
     def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,9 +79,12 @@ class SignGradientAttack(Attack):
         alpha = size * self.threat.unit * (1 if self.goal.ascend else -1)
         velocity = torch.zeros_like(inputs)
         x = region.project(x)
+
+        def slope(at: Tensor) -> Tensor:
+            return region.mask * input_gradient(surrogate, self.objective, at, labels)
+
         for _ in range(steps):
-            at = self.look_at(x, velocity, alpha)
-            gradient = region.mask * input_gradient(surrogate, self.objective, at, labels)
+            gradient = slope(self.look_at(x, velocity, alpha, slope))
             step, velocity = self.direction(gradient, velocity)
             x = region.project(x + alpha * step)
         return x
@@ -140,7 +154,7 @@ class NIFGSM(MIFGSM):
     α·μ·|velocity|, where only the surrogate sees it.
     """
 
-    def look_at(self, x: Tensor, velocity: Tensor, alpha: float) -> Tensor:
+    def look_at(self, x: Tensor, velocity: Tensor, alpha: float, slope: Slope) -> Tensor:
         """Where the accumulated gradient alone would lead."""
         return x + alpha * self.decay * velocity
 

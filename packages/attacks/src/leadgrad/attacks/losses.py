@@ -1,8 +1,9 @@
 """Losses of the attacked model: logits (N, K) and classes (N,) to one value per sample (N,).
 
 Unreduced, so that no sample's step depends on its batch. An attack raises them on the right class,
-or lowers them on a target. They are computed in float32 at least: in half precision the gradient of
-a confident sample's cross-entropy is exactly 0.
+or lowers them on a target. They are computed in float64, whatever the logits' precision: from a
+margin of 17 logits on, the softmax of the right class is exactly 1 in float32, its part of the
+cross-entropy's gradient exactly 0, and the signs of the rest are rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _LEAST_SPREAD = 1e-12
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
     """-log softmax(logits) at the class. Shape: (N,)."""
-    return F.cross_entropy(at_least_float32(logits), classes, reduction="none")
+    return F.cross_entropy(logits.double(), classes, reduction="none")
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def margin(logits: Tensor, classes: Tensor) -> Tensor:
     The class itself is left out of the maximum; the released program enters it as 0 instead, which
     is wrong where all other logits are negative (2D reference page, 3.7).
     """
-    logits = at_least_float32(logits)
+    logits = logits.double()
     own = logits.gather(1, classes[:, None])
     others = logits.scatter(1, classes[:, None], -torch.inf)
     return others.amax(1) - own.squeeze(1)
@@ -53,7 +54,7 @@ def dlr(logits: Tensor, classes: Tensor) -> Tensor:
     """
     if logits.shape[1] < 3:
         raise ValueError(f"dlr needs at least 3 logits, got {logits.shape[1]}; use margin")
-    ranked = at_least_float32(logits).topk(3, dim=1).values
+    ranked = logits.double().topk(3, dim=1).values
     spread = ranked[:, 0] - ranked[:, 2]
     return margin(logits, classes) / spread.clamp_min(_LEAST_SPREAD)
 
@@ -73,7 +74,7 @@ def targeted_dlr(logits: Tensor, targets: Tensor) -> Tensor:
     """
     if logits.shape[1] < 4:
         raise ValueError(f"targeted_dlr needs at least 4 logits, got {logits.shape[1]}; use margin")
-    ranked = at_least_float32(logits).topk(4, dim=1).values
+    ranked = logits.double().topk(4, dim=1).values
     spread = ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2
     return margin(logits, targets) / spread.clamp_min(_LEAST_SPREAD)
 
@@ -83,6 +84,9 @@ def targeted_form(loss: Loss) -> Loss:
     return targeted_dlr if loss is dlr else loss
 
 
-def at_least_float32(logits: Tensor) -> Tensor:
-    """Half-precision logits as float32, others as they are."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+def saturated(logits: Tensor, classes: Tensor) -> Tensor:
+    """Samples whose class has a softmax of exactly 1 in the logits' own precision. (N,), bool.
+
+    Where the loss is not taken in float64, their gradient is noise (check C9 counts them).
+    """
+    return logits.softmax(1).gather(1, classes[:, None]).squeeze(1) == 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from leadgrad.attacks.base import Attack, Model, input_gradient
 from leadgrad.attacks.losses import Loss
 from leadgrad.attacks.points import PointLinf
-from leadgrad.attacks.segmentation import mean_iou, point_cross_entropy
+from leadgrad.attacks.segmentation import IGNORE, mean_iou, point_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class PointIFGSM(Attack):
         delta: δ, against division by 0. Of points with smaller gradients it shortens the step; the
             released indoor program has 1e-8, the outdoor one 1e-12.
     """
+
+    ignored: ClassVar[int | None] = IGNORE
 
     threat: PointLinf
     steps: int = 50

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leadgrad.attacks.losses import at_least_float32
-
 IGNORE = 255
 """Label of points that count for nothing (3D reference page, 1.1)."""
 
@@ -25,9 +23,7 @@ def point_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Shape: (N,).
     """
-    values = F.cross_entropy(
-        at_least_float32(logits), labels, ignore_index=IGNORE, reduction="none"
-    )
+    values = F.cross_entropy(logits.double(), labels, ignore_index=IGNORE, reduction="none")
     return values / (labels != IGNORE).sum().clamp_min(1)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model
+from leadgrad.attacks.base import Attack, Model, apart
+from leadgrad.attacks.losses import cross_entropy
 
 
 def strongest(
@@ -45,8 +45,9 @@ def strongest(
     if len(surrogates) == 1:
         return attack(surrogates[0], inputs, labels, victim=victim, sample_ids=sample_ids)
     ids = torch.arange(len(inputs)) if sample_ids is None else sample_ids
-    best = inputs.clone()
-    score = torch.full((len(inputs),), -torch.inf, device=inputs.device)
+    victim = apart(victim)
+    best = inputs.detach().clone()
+    score = torch.full((len(inputs),), -torch.inf, dtype=torch.double, device=inputs.device)
     left = torch.arange(len(inputs), device=inputs.device)
     for surrogate in surrogates:
         if not len(left):
@@ -55,7 +56,7 @@ def strongest(
         adv = attack(surrogate, x, y, victim=victim, sample_ids=ids[left.to(ids.device)])
         with torch.no_grad():
             logits = victim(adv)
-        loss = F.cross_entropy(logits, attack.goal.classes(y, logits), reduction="none")
+        loss = cross_entropy(logits, attack.goal.classes(y, logits))
         loss = loss if attack.goal.ascend else -loss
         won = attack.goal.reached(y, logits)
         better = won | (loss > score[left])

@@ -98,8 +98,17 @@ class PixelLinf(ThreatModel):
         return CONVENTIONS[self.convention][1], 1.0
 
     def mask(self, origin: Tensor) -> Tensor:
-        """Pixels that may move. Shape: (1, 1, H, W), bool."""
+        """Pixels that may move. Shape: (1, 1, H, W), bool.
+
+        Raises:
+            ValueError: If there is none.
+        """
         height, width = origin.shape[-2:]
+        if not int(self.valid_ratio * height * width):
+            raise ValueError(
+                f"valid_ratio={self.valid_ratio} of {height} x {width} pixels is none, so nothing "
+                f"may move; give at least {1 / (height * width):.2g}"
+            )
         return _pixel_mask(height, width, self.valid_ratio, self.mask_seed).to(origin.device)
 
     def region(self, origin: Tensor) -> Region:
