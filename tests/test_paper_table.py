@@ -112,7 +112,7 @@ def table(victims, static, tuned, tmp_path_factory):
     out = tmp_path_factory.mktemp("table")
     options = [
         *("table", "1", *victims, *static, f"--out={out}", f"--tuning={tuned / 'tuning.json'}"),
-        *("--rows=[FGSM-8-100,IFGSM-8-20]", "--ablations=[hard,constant,pair,masks]"),
+        *("--rows=[FGSM-8-100,IFGSM-8-20]", "--ablations=[hard,constant,pair,mid,twice,masks]"),
     ]
     assert main(options) == 0
     return out, options
@@ -121,8 +121,8 @@ def table(victims, static, tuned, tmp_path_factory):
 def test_every_cell_is_a_run_of_held_out_images(table):
     out, _ = table
     runs = [path.parent for path in out.rglob("results.json")]
-    # per adaptive victim: FGSM 6 methods; I-FGSM 6, and 4 more masks of 2; static: 2
-    assert len(runs) == 2 * (6 + 6 + 8) + 2
+    # per adaptive victim: FGSM 8 methods; I-FGSM 8, and 4 more masks of 2; static: 2
+    assert len(runs) == 2 * (8 + 8 + 8) + 2
     for run in runs:
         results = RunDirectory(run).results()
         assert results["data"]["split"] == "heldout"
@@ -133,7 +133,7 @@ def test_the_files_say_what_the_runs_say(table):
     out, _ = table
     with (out / "table1.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 42
+    assert len(lines) == 50
     for line in lines:
         assert float(line["accuracy %"]) == pytest.approx(
             100 * int(line["right"]) / int(line["samples"]), abs=0.005
@@ -192,10 +192,46 @@ def test_the_pair_is_as_strong_as_both_and_stands_beside_the_default(table):
     for victim in ("SkipNet", "DynConv"):
         pair, led = right(victim, "FGMorconstant0.5"), right(victim, "LGM-default")
         assert torch.equal(pair, right(victim, "FGM") & right(victim, "constant0.5"))
-        accuracies = " | ".join(f"{100 * float(each.double().mean()):.2f}" for each in (pair, led))
-        assert f"| FGSM ε 8 | {victim} | {accuracies} |" in text
+        unled, leading = (f"{100 * float(each.double().mean()):.2f}" for each in (pair, led))
+        line = next(
+            line
+            for line in text.splitlines()
+            if f"FGSM ε 8 | {victim} | FGM or ô = 0.5 | {unled}" in line
+        )
+        assert line.split(" | ")[5] == leading
     assert "Failed checks" not in text, "these cells were run without"
     assert "What leading adds" in (out / "table1.html").read_text()
+
+
+@pytest.mark.parametrize(("row", "single"), [("FGSM-8-100", 1), ("IFGSM-8-20", 10)])
+def test_every_cell_says_how_many_gradients_it_took(table, row, single):
+    out, _ = table
+
+    def took(victim, method):
+        folder = out / "cells" / victim / row
+        # A tuned step, and the mask where it is the paper's, follow the method's name
+        found = [
+            path for path in folder.glob(f"{method}*") if path.name.split("-step")[0] == method
+        ]
+        return RunDirectory(found[0]).results()["cost"]["gradients_per_sample"]
+
+    for victim in ("SkipNet", "DynConv"):
+        assert took(victim, "FGM") == single
+        assert took(victim, "FGMhalf-way") == took(victim, "FGMtwicethesteps") == 2 * single
+        assert single <= took(victim, "LGM-default") <= 2 * single
+        assert single <= took(victim, "FGMorconstant0.5") <= 2 * single
+    text = (out / "table1.md").read_text()
+    assert f"|  | {2 * single:.2f} |" in text
+
+
+def test_controls_are_what_they_are_called():
+    fgsm, iterated = Row("FGSM", 8), Row("IFGSM", 8, 0.2)
+    assert fgsm.control("mid", None) == ("Midpoint", {"steps": 1, "step_size_255": 8})
+    assert fgsm.control("twice", None) == ("IFGSM", {"steps": 2, "step_size_255": 4})
+    assert iterated.control("mid", 2.0) == ("Midpoint", {"steps": 10, "step_size_255": 2.0})
+    assert iterated.control("twice", None) == ("IFGSM", {"steps": 20, "step_size_255": 1.0})
+    with pytest.raises(ValueError, match="PGD-8-5 has no control 'mid'"):
+        Row("PGD", 8, 0.05).control("mid", None)
 
 
 def test_finished_cells_are_not_run_again(table):

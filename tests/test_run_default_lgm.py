@@ -22,7 +22,7 @@ def test_it_wins_wherever_one_of_its_surrogates_wins(attacks):
     def lost(method):
         module = AttackModule(network, made, method)
         labels = module.logits(images).argmax(1)
-        adv = module.adversarial(images, labels, victim=module.logits, sample_ids=ids)
+        adv, _ = module.adversarial(images, labels, victim=module.logits, sample_ids=ids)
         return module.logits(adv).argmax(1) != labels
 
     alone = torch.stack([lost(LGM(surrogate)) for surrogate in DEFAULT])

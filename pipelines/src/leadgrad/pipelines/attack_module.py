@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from leadgrad.attacks import Attack, Model, strongest
-from leadgrad.pipelines.records import BatchRecord
+from leadgrad.pipelines.counting import Counted
+from leadgrad.pipelines.records import BatchRecord, Cost
 from leadgrad.pipelines.scene_attack import SceneAttack
 from leadgrad.pipelines.scene_records import SceneRecord
 from leadgrad.victims import (
@@ -68,7 +70,7 @@ class AttackModule(LightningModule):
 
     def adversarial(
         self, images: Tensor, labels: Tensor, *, victim: Model, sample_ids: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, int]:
         """The attack under every candidate of the method, of whose results ``victim`` picks.
 
         Args:
@@ -76,13 +78,18 @@ class AttackModule(LightningModule):
             labels: Shape: (B,).
             victim: Images to the exact victim's logits.
             sample_ids: Shape: (B,).
+
+        Returns:
+            Adversarial images, and the gradients that they took, summed over the samples.
         """
         surrogates = [
-            partial(self.surrogate, method=candidate) for candidate in self.method.candidates()
+            Counted(partial(self.surrogate, method=candidate))
+            for candidate in self.method.candidates()
         ]
-        return strongest(
+        adv = strongest(
             self.attack, surrogates, images, labels, victim=victim, sample_ids=sample_ids
         )
+        return adv, sum(surrogate.inputs for surrogate in surrogates)
 
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
@@ -111,15 +118,19 @@ class AttackModule(LightningModule):
         clean_logits, clean_decisions = self.decide(images)
         _check_finite(clean_logits, batch["index"])
 
-        def victim(x: Tensor) -> Tensor:
+        def answer(x: Tensor) -> Tensor:
             # The attack asks for the clean images first, which were just decided
             return clean_logits if torch.equal(x, images) else self.logits(x)
 
-        adv = self.adversarial(images, batch["label"], victim=victim, sample_ids=batch["index"])
+        victim = Counted(answer)
+        adv, gradients = self.adversarial(
+            images, batch["label"], victim=victim, sample_ids=batch["index"]
+        )
         adv_logits, adv_decisions = self.decide(adv)
         _check_finite(adv_logits, batch["index"])
         logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
-        return BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))
+        record = BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))
+        return replace(record, cost=Cost(gradients, victim.inputs))
 
     def half_logits(self, images: Tensor) -> Tensor | None:
         """The exact victim's logits (B, K) under bfloat16 alone; None where it is not used."""

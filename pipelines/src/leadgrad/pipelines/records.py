@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Self
 
@@ -17,6 +17,19 @@ from torch import Tensor
 
 class RecordError(ValueError):
     """A file that is no record of a batch."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an attack on one batch took, summed over its samples.
+
+    Args:
+        gradients: Forward and backward passes of the surrogate.
+        answers: Forward passes of the exact victim that the attack asked for.
+    """
+
+    gradients: int
+    answers: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class BatchRecord:
         unit_shapes: Shape of one sample's decisions at each gate.
         half_logits: The clean ones under the surrogate's precision, where that is not the victim's.
             Shape: (B, K), float32.
+        cost: Of the attack; None in records of earlier versions.
     """
 
     index: Tensor
@@ -47,6 +61,7 @@ class BatchRecord:
     adv_units: Tensor
     unit_shapes: list[list[int]]
     half_logits: Tensor | None = None
+    cost: Cost | None = None
 
     @classmethod
     def of(
@@ -101,7 +116,10 @@ class BatchRecord:
         }
         if self.half_logits is not None:
             tensors["half_logits"] = self.half_logits.contiguous()
-        return save(tensors, metadata={"unit_shapes": json.dumps(self.unit_shapes)})
+        metadata = {"unit_shapes": json.dumps(self.unit_shapes)}
+        if self.cost is not None:
+            metadata["cost"] = json.dumps(asdict(self.cost))
+        return save(tensors, metadata=metadata)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -113,14 +131,16 @@ class BatchRecord:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                shapes: list[list[int]] = json.loads(file.metadata()["unit_shapes"])
+                metadata = file.metadata()
+            shapes: list[list[int]] = json.loads(metadata["unit_shapes"])
+            cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
             count = sum(prod(shape) for shape in shapes)
             clean = tensors.pop("clean_inputs")
             if clean.dtype == torch.uint8:
                 clean = clean.to(tensors["adv_inputs"].dtype) / 255
             for name in ("clean_units", "adv_units"):
                 tensors[name] = _unpack(tensors[name], count)
-            record = cls(clean_inputs=clean, unit_shapes=shapes, **tensors)
+            record = cls(clean_inputs=clean, unit_shapes=shapes, cost=cost, **tensors)
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of a batch ({error}); delete it and start the attack's "

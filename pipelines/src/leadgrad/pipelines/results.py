@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from statistics import NormalDist
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute
+from leadgrad.pipelines.records import Cost
 from leadgrad.pipelines.rundir import AnyRecord, AttackDirectory, RunDirectory, digest
 from leadgrad.victims import GatedNetwork
 
@@ -45,7 +46,9 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
     scores, compute = AttackScores(attack.goal), Compute(network)
     change = ArchitectureChange(network, attack.goal)
     half = {"samples": 0, "right": 0, "agree": 0}
+    costs: list[Cost | None] = []
     for record in run.records():
+        costs.append(record.cost)
         for metric in (scores, change, compute):
             metric.update(record)
         if record.half_logits is not None:
@@ -73,8 +76,22 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
         },
         "compute": compute.compute(),
         "precision_effect": _precision_effect(half),
+        **_cost(costs, counts["samples"]),
         "digest": digest(run.records()),
         "wall_s": round(run.seconds(), 3),
+    }
+
+
+def _cost(costs: Sequence[Cost | None], samples: int) -> dict[str, dict[str, float]]:
+    """What the attack took per sample; nothing in runs of versions that did not count it."""
+    counted = [cost for cost in costs if cost is not None]
+    if not counted or len(counted) < len(costs):
+        return {}
+    return {
+        "cost": {
+            "gradients_per_sample": sum(cost.gradients for cost in counted) / samples,
+            "answers_per_sample": sum(cost.answers for cost in counted) / samples,
+        }
     }
 
 

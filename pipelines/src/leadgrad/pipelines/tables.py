@@ -68,6 +68,15 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("executed units", f"{units['clean']:.1f} → {units['adversarial']:.1f} per sample"),
     ]
+    if "cost" in results:
+        cost = results["cost"]
+        rows.append(
+            (
+                "cost",
+                f"{cost['gradients_per_sample']:.2f} gradients and "
+                f"{cost['answers_per_sample']:.2f} answers of the victim per sample, counted",
+            )
+        )
     if results["precision_effect"] is not None:
         effect = results["precision_effect"]
         rows.append(

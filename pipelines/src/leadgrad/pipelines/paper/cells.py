@@ -33,6 +33,7 @@ class Method:
         chosen: How λ was chosen, in words.
         tuning: The same for check C21 of the run; None where nothing was tuned.
         step_size_255: Tuned, in units; None is the row's own.
+        control: As of ``Row.control``; None is the row's own attack.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Method:
     chosen: str = ""
     tuning: TuningRecord | None = None
     step_size_255: float | None = None
+    control: str | None = None
 
 
 def fgm(step_size_255: float | None = None, tuning: TuningRecord | None = None) -> Method:
@@ -90,6 +92,9 @@ PAIR = Method(
 )
 """Two attacks of which the victim picks, as under ``LGM()``, but neither leads."""
 
+CONTROLS = {"mid": "FGM half-way", "twice": "FGM twice the steps"}
+"""Names of FGM under the attacks of ``Row.control``, at twice its gradients."""
+
 AUTOMATIC = Method("LGM()", ("--model.method=leadgrad.victims.LGM",), None, "needs none")
 """The default, which has no slope to choose."""
 
@@ -135,6 +140,11 @@ class Cell:
     mask_seed: int = 1
     twin: Card | None = None
 
+    @property
+    def unled(self) -> bool:
+        """Whether this is a control at the gradients of ``LGM()`` that does not lead."""
+        return self.method.control is not None or self.method == PAIR
+
     def key(self) -> str:
         """For ``--cells`` and for the cell's directory."""
         seed = "" if self.mask_seed == 1 else f"-mask{self.mask_seed}"
@@ -158,7 +168,11 @@ class Cell:
             record = [f"--tuning={path}"]
         args = [
             *self.card.options(),
-            *self.row.options(setting.convention, step_size_255=self.method.step_size_255),
+            *self.row.options(
+                setting.convention,
+                step_size_255=self.method.step_size_255,
+                control=self.method.control,
+            ),
             f"--model.attack.threat.mask_seed={self.mask_seed}",
             *self.method.options,
             *setting.data,

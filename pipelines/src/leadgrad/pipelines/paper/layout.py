@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leadgrad import attacks
-from leadgrad.attacks import Attack, PixelLinf
+from leadgrad.attacks import Attack, PixelLinf, SignGradientAttack
 
 SKIPNET, DYNCONV = "SkipNet", "DynConv"
 ADAPTIVE = (SKIPNET, DYNCONV)
@@ -80,17 +80,54 @@ class Row:
         made: Attack = getattr(attacks, self.attack)(threat, **more)
         return made
 
-    def options(self, convention: str, *, step_size_255: float | None = None) -> list[str]:
-        """Command-line options of ``leadgrad attack`` for the same attack."""
+    def control(self, name: str, step_size_255: float | None) -> tuple[str, dict[str, float]]:
+        """Class and settings of an attack that leads nothing, at twice the row's gradients.
+
+        Args:
+            name: ``"mid"``: each gradient at the half-way point. ``"twice"``: twice the steps, for
+                FGSM of half the size.
+            step_size_255: As of ``settings``.
+
+        Raises:
+            ValueError: If the row's attack is neither FGSM nor I-FGSM.
+        """
+        if not self.controlled:
+            raise ValueError(f"{self.slug()} has no control {name!r}; FGSM and I-FGSM have")
+        made = self.make("pixel", step_size_255=step_size_255)
+        assert isinstance(made, SignGradientAttack)  # both are
+        steps, size = made.schedule()
+        if name == "mid":
+            return "Midpoint", {"steps": steps, "step_size_255": size}
+        single = self.attack == "FGSM"
+        return "IFGSM", {"steps": 2 * steps, "step_size_255": size / 2 if single else size}
+
+    @property
+    def controlled(self) -> bool:
+        """Whether ``control`` has attacks for this row."""
+        return self.attack in ("FGSM", "IFGSM")
+
+    def options(
+        self, convention: str, *, step_size_255: float | None = None, control: str | None = None
+    ) -> list[str]:
+        """Command-line options of ``leadgrad attack`` for the same attack, or one of its controls.
+
+        Args:
+            convention: Of ``PixelLinf``.
+            step_size_255: As of ``settings``.
+            control: As of ``control``; None is the row's own attack.
+        """
+        kind, settings = self.attack, self.settings(step_size_255)
+        if control is not None:
+            kind, settings = self.control(control, step_size_255)
         attack, threat = "--model.attack", "--model.attack.threat"
         goal = f"{attack}.goal"
         made = [
-            f"{attack}=leadgrad.attacks.{self.attack}",
+            f"{attack}=leadgrad.attacks.{kind}",
             f"{threat}.eps_255={self.eps_255}",
             f"{threat}.convention={convention}",
             f"{threat}.valid_ratio={self.valid_ratio}",
         ]
-        made += [f"{attack}.{key}={value}" for key, value in self.settings(step_size_255).items()]
+        made += [f"{attack}.{key}={value}" for key, value in settings.items()]
         if self.loss is not None:
             made.append(f"{attack}.loss=leadgrad.attacks.{self.loss}")
         if self.target_shift is not None:

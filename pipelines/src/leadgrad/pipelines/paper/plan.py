@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.paper.cells import (
     AUTOMATIC,
     CONSTANT,
+    CONTROLS,
     FGM,
     PAIR,
     Cell,
@@ -20,7 +21,7 @@ from leadgrad.pipelines.paper.options import Task
 from leadgrad.pipelines.paper.tuning import Tuning, words
 from leadgrad.pipelines.zoo import Card
 
-ABLATIONS = ("hard", "constant", "pair", "masks")
+ABLATIONS = ("hard", "constant", "pair", "mid", "twice", "masks")
 MASK_SEEDS = (1, 2, 3, 4, 5)
 
 
@@ -45,6 +46,10 @@ class Settings:
     def fgm(self) -> Method:
         """FGM with its step; check C21 asks for the record only if the step was tuned."""
         return fgm(self.fgm_step_255, None if self.fgm_step_255 is None else self.record)
+
+    def control(self, control: str) -> Method:
+        """FGM, with its step, under a control of ``Row.control``."""
+        return replace(self.fgm(), name=CONTROLS[control], control=control)
 
     def lgm(self, name: str = "LGM", *, forward: str = "soft") -> Method:
         """LGM with its slope and step."""
@@ -127,6 +132,8 @@ class Plan:
                     methods.append(CONSTANT)
                 if "pair" in self.ablations:
                     methods.append(PAIR)
+                if row.controlled:
+                    methods += [settings.control(c) for c in CONTROLS if c in self.ablations]
                 twin = self.twin(card)
                 cells += [Cell(victim, card, row, method, twin=twin) for method in methods]
                 if "masks" in self.ablations and row.valid_ratio < 1:

@@ -13,16 +13,16 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from leadgrad.pipelines.paper.equal_cost import EqualCost
+from leadgrad.pipelines.paper.equal_cost import EqualCost, gradients
 from leadgrad.pipelines.paper.layout import PAPER_CLEAN, PAPER_GAPS, Row, paper_accuracy
 from leadgrad.pipelines.paper.statistics import Paired
 from leadgrad.pipelines.pictures import data_uri
 from leadgrad.pipelines.report import pages
 
-TEXT_COLUMNS = frozenset({"attack", "victim", "method", "weights", "cost"})
+TEXT_COLUMNS = frozenset({"attack", "victim", "method", "weights", "cost", "control"})
 EQUAL_COST = (
-    "At equal cost: `LGM()` runs up to two attacks, of which the victim picks for each image; so "
-    "does this pair, and neither of it leads."
+    "What leading adds: `LGM()` runs up to two attacks, of which the victim picks for each image. "
+    "None of these controls leads, and each may take as many gradients, counted per image."
 )
 _CODE = re.compile(r"`([^`]*)`")
 
@@ -121,6 +121,7 @@ class Sheet:
             "victim",
             "method",
             "λ",
+            "gradients",
             "accuracy %",
             "95 %",
             "paper",
@@ -142,6 +143,7 @@ class Sheet:
                     entry.victim,
                     entry.column(),
                     "" if entry.slope is None else f"{entry.slope:g}",
+                    gradients(entry.results),
                     f"{entry.accuracy:.2f}",
                     f"{low:.2f}–{high:.2f}",
                     entry.paper(),

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, Cell, Setting, right_after, selected
-from leadgrad.pipelines.paper.equal_cost import equal_costs
+from leadgrad.pipelines.paper.equal_cost import equal_costs, gradients
 from leadgrad.pipelines.paper.figures import Point, budget_figure, gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS
 from leadgrad.pipelines.paper.options import Task, table_parser
@@ -50,17 +50,20 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
         (c.victim, c.row, c.mask_seed): right[c.key()] for c in done if c.method.name == FGM.name
     }
     entries = []
+    spent = {}
     for cell in done:
         twin = frozen.get((cell.victim, cell.row, cell.mask_seed))
         paired = None
         if twin is not None and cell.method.name != FGM.name:
             paired = mcnemar(twin, right[cell.key()])
+        results = cell.directory(setting).results()
+        spent[cell.key()] = gradients(results)
         entries.append(
             Entry(
                 cell.victim,
                 cell.row,
                 cell.method.name,
-                cell.directory(setting).results(),
+                results,
                 cell.method.slope,
                 cell.method.chosen,
                 paired,
@@ -76,7 +79,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
         [cell.key() for cell in cells if cell not in done],
         _facts(plan, entries, command),
         _figures(plan, entries),
-        equal_costs(done, right),
+        equal_costs(done, right, spent),
     )
 
 

@@ -149,7 +149,7 @@ def resisting(module: AttackModule, images: Tensor, labels: Tensor) -> Tensor:
     for start in range(0, len(images), BATCH):
         x, y = images[start : start + BATCH], labels[start : start + BATCH]
         ids = torch.arange(start, start + len(x))
-        adv = module.adversarial(x, y, victim=module.logits, sample_ids=ids)
+        adv, _ = module.adversarial(x, y, victim=module.logits, sample_ids=ids)
         before, after = (module.logits(z).argmax(1) == y for z in (x, adv))
         parts.append(before & after)
     return torch.cat(parts)
