@@ -211,7 +211,9 @@ def test_every_cell_says_how_many_gradients_it_took(table, row, single):
         folder = out / "cells" / victim / row
         # A tuned step, and the mask where it is the paper's, follow the method's name
         found = [
-            path for path in folder.glob(f"{method}*") if path.name.split("-step")[0] == method
+            path
+            for path in folder.iterdir()
+            if path.is_dir() and path.name.split("-step")[0] == method
         ]
         return RunDirectory(found[0]).results()["cost"]["gradients_per_sample"]
 
