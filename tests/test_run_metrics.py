@@ -1,13 +1,17 @@
 """Every measured number against a slow NumPy reference, one sample and one unit at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from leadgrad.attacks import TargetClass, Untargeted
+from leadgrad.attacks import FGSM, PixelLinf, TargetClass, Untargeted
 from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute
-from leadgrad.pipelines.records import BatchRecord
-from leadgrad.pipelines.results import wilson
+from leadgrad.pipelines.records import BatchRecord, Cost
+from leadgrad.pipelines.results import measure, wilson
+from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.tables import amount
 from leadgrad.victims import DynConv, ResNet, SkipNet
 
 CLASSES = 4
@@ -102,7 +106,7 @@ GOALS = {
 def test_architecture_change(name, goal):
     network, shapes = NETWORKS[name]
     parts, (made, attacked) = batches(shapes), GOALS[goal]
-    metric = ArchitectureChange(network, made)
+    metric = ArchitectureChange(network, FGSM(PixelLinf(8), goal=made))
     for part in parts:
         metric.update(part)
     countings = metric.compute()
@@ -116,9 +120,36 @@ def test_architecture_change(name, goal):
         assert value == pytest.approx(expected, rel=1e-9), counting
 
 
+def test_an_attack_on_every_sample_has_attacked_every_sample():
+    network, shapes = NETWORKS["SkipNet"]
+    metric = ArchitectureChange(network, FGSM(PixelLinf(8), skip_misclassified=False))
+    for part in batches(shapes):
+        metric.update(part)
+    values = metric.compute()
+    assert values["decisions/attacked"] == values["decisions/all"]
+
+
+def test_amounts_tell_numbers_near_1_apart():
+    said = [amount(value) for value in (0.963, 1.0, 17.25, 6720.04)]
+    assert said == ["0.963", "1.000", "17.250", "6,720.0"]
+
+
+def test_costs_add_up_over_batches(tmp_path):
+    run, (part, other) = RunDirectory(tmp_path), batches([[]])[:2]
+    run.path.mkdir(exist_ok=True)
+    run.add(0, replace(part, cost=Cost(10, 20)), 0.0)
+    run.add(1, replace(other, cost=Cost(3, 4)), 0.0)
+    samples = len(part.index) + len(other.index)
+    cost = measure(run, torch.nn.Identity(), FGSM(PixelLinf(8)))["cost"]
+    assert cost == {"gradients_per_sample": 13 / samples, "answers_per_sample": 24 / samples}
+    run.add(1, other, 0.0)
+    again = measure(run, torch.nn.Identity(), FGSM(PixelLinf(8)))
+    assert "cost" not in again, "an older version's batch"
+
+
 def test_nothing_attacked_is_no_change_and_no_division_by_zero():
     network, shapes = NETWORKS["SkipNet"]
-    metric = ArchitectureChange(network, Untargeted())
+    metric = ArchitectureChange(network, FGSM(PixelLinf(8)))
     part = record(3, shapes, seed=0)
     never_right = BatchRecord(
         **{**vars(part), "label": (part.clean_logits.argmax(1) + 1) % CLASSES}
@@ -131,7 +162,7 @@ def test_nothing_attacked_is_no_change_and_no_division_by_zero():
 
 def test_a_network_without_gates_has_no_units():
     network, shapes = NETWORKS["ResNet"]
-    metric, compute = ArchitectureChange(network, Untargeted()), Compute(network)
+    metric, compute = ArchitectureChange(network, FGSM(PixelLinf(8))), Compute(network)
     for part in batches(shapes):
         metric.update(part)
         compute.update(part)
@@ -202,7 +233,7 @@ def test_batches_add_up_to_one_big_batch(name):
     parts = batches(shapes)
     for make in (
         lambda: AttackScores(Untargeted()),
-        lambda: ArchitectureChange(network, Untargeted()),
+        lambda: ArchitectureChange(network, FGSM(PixelLinf(8))),
         lambda: Compute(network),
     ):
         apart, together = make(), make()
@@ -215,7 +246,7 @@ def test_batches_add_up_to_one_big_batch(name):
 def test_metrics_keep_the_victim_to_themselves():
     """A metric is a module; the victim must not become a part of it that follows its device."""
     network, _ = NETWORKS["SkipNet"]
-    for metric in (ArchitectureChange(network, Untargeted()), Compute(network)):
+    for metric in (ArchitectureChange(network, FGSM(PixelLinf(8))), Compute(network)):
         assert not list(metric.parameters())
         assert not metric.state_dict()
 

@@ -31,6 +31,7 @@ from leadgrad.pipelines.checks import (
     failed,
     stored,
 )
+from leadgrad.pipelines.contract import try_images
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
@@ -43,7 +44,9 @@ from leadgrad.pipelines.scene_run import (
     refuse_image_settings,
     scene_classes,
 )
+from leadgrad.pipelines.sources import code_digests
 from leadgrad.pipelines.stopping import stoppable
+from leadgrad.pipelines.trainer_options import deciding_options, refuse_precision
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import save_weights
 from leadgrad.victims.voxelize import Voxelizer
@@ -110,6 +113,11 @@ class AttackCLI(CLI):
         content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         return {name: content[name] for name in ("seed_everything", "model", "data")}
 
+    def trainer_config(self) -> dict[str, Any]:
+        """Options of the trainer that may change numbers, where they are not as usual."""
+        content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        return deciding_options(content["trainer"], TRAINER_DEFAULTS)
+
 
 def attack(args: Sequence[str]) -> dict[str, Any]:
     """Runs ``leadgrad attack`` with these arguments.
@@ -138,8 +146,11 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
         twin.load()  # damaged weights are refused now, not after the attack
     config = cli.run_config()
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
+    refuse_precision(trainer)
     seed_everything(config["seed_everything"], verbose=False)
     _check_classes(module, data)
+    if trainer.is_global_zero and (note := module.note()):
+        print(f"note: {note}", file=sys.stderr)
     finished = _open(run, config, cli, args)
     data.finished_batches = finished
     count = data.num_attack_batches()
@@ -174,8 +185,7 @@ def _check_classes(module: AttackModule, data: AttackedData) -> None:
                 f"{type(module.network).__name__} takes the points of scenes, but "
                 f"{type(data).__name__} has images; give it a SceneDataModule"
             )
-        image = data.split(data.attack_split).images[:1].float() / 255
-        logits = module.logits(image).shape[1]
+        logits = try_images(module, data)
     classes = len(data.class_names)
     if logits != classes:
         raise ValueError(
@@ -192,7 +202,7 @@ def _open(
     try:
         weights = save_weights(cli.model.network, fresh)
         header = {
-            "fingerprint": _fingerprint(config, cli.datamodule, weights),
+            "fingerprint": _fingerprint(config, cli, weights),
             "config": config,
             "command": shlex.join(["leadgrad", "attack", *args]),
             "classes": list(cli.datamodule.class_names),
@@ -219,8 +229,9 @@ def _predict(
     meeting.wait()
 
 
-def _fingerprint(config: dict[str, Any], data: AttackedData, weights: str) -> dict[str, Any]:
-    """What makes a run this run: weights and pixels, but no paths, devices or workers."""
+def _fingerprint(config: dict[str, Any], cli: AttackCLI, weights: str) -> dict[str, Any]:
+    """What makes a run this run: weights, pixels and code, but no paths, devices or workers."""
+    module, data = cli.model, cli.datamodule
     return {
         "model": {name: value for name, value in config["model"].items() if name != "weights"},
         "weights_sha256": weights,
@@ -228,6 +239,8 @@ def _fingerprint(config: dict[str, Any], data: AttackedData, weights: str) -> di
         "seed_everything": config["seed_everything"],
         "leadgrad": versions()["leadgrad"],
         "torch": torch.__version__,
+        "trainer": cli.trainer_config(),
+        "code": code_digests(module.network, module.attack, module.method, data),
     }
 
 
@@ -257,8 +270,10 @@ def _summarise(
         )
         checked.write(run)
     results.update(checked.as_results())
+    results = json.loads(json.dumps(results))
+    write_report(run, results)
+    # Last: a run whose results are there has its report too
     run.write("results.json", json.dumps(results, indent=2).encode())
-    write_report(run)
     run.sweep()
 
 

@@ -24,6 +24,7 @@ from leadgrad.victims import (
     prepare_for_attack,
     record_occupancies,
 )
+from leadgrad.victims.gates import Deciding
 
 
 class AttackModule(LightningModule):
@@ -65,8 +66,31 @@ class AttackModule(LightningModule):
         half = self.surrogate_precision == "bfloat16"
         autocast = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
         with gradient_method(self.victim, self.method if method is None else method), autocast:
-            logits: Tensor = self.victim(images)
+            # A copy, because a network may work in place
+            logits: Tensor = self.victim(images.clone())
         return logits
+
+    def candidates(self) -> tuple[GradientMethod, ...]:
+        """The methods that the attack is run under: FGM alone where the victim decides nothing.
+
+        Every method is the same there, so that a second attack would be the first one again.
+        """
+        return self.method.candidates() if self.decides else (FGM(),)
+
+    @property
+    def decides(self) -> bool:
+        """Whether the victim has a module that decides."""
+        return any(isinstance(part, Deciding) for part in self.victim.modules())
+
+    def note(self) -> str:
+        """What a user should hear before the attack; empty if nothing."""
+        if self.decides or isinstance(self.method, FGM):
+            return ""
+        name = type(self.network).__name__
+        return (
+            f"{name} has no gates, so {self.method} is FGM on it, and one attack is run; route its "
+            "decisions through leadgrad.victims.Gate to lead them"
+        )
 
     def adversarial(
         self, images: Tensor, labels: Tensor, *, victim: Model, sample_ids: Tensor
@@ -83,8 +107,7 @@ class AttackModule(LightningModule):
             Adversarial images, and the gradients that they took, summed over the samples.
         """
         surrogates = [
-            Counted(partial(self.surrogate, method=candidate))
-            for candidate in self.method.candidates()
+            Counted(partial(self.surrogate, method=candidate)) for candidate in self.candidates()
         ]
         adv = strongest(
             self.attack, surrogates, images, labels, victim=victim, sample_ids=sample_ids
@@ -94,7 +117,7 @@ class AttackModule(LightningModule):
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
         with torch.no_grad(), record_occupancies(self.victim) as record:
-            logits: Tensor = self.victim(images)
+            logits: Tensor = self.victim(images.clone())
         return logits, record
 
     def logits(self, images: Tensor) -> Tensor:
@@ -137,7 +160,7 @@ class AttackModule(LightningModule):
         if self.surrogate_precision == "float32":
             return None
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
-            logits: Tensor = self.victim(images)
+            logits: Tensor = self.victim(images.clone())
         return logits
 
 

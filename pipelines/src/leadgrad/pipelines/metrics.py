@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from leadgrad.attacks import Goal
+from leadgrad.attacks import Attack, Goal
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.victims import GatedNetwork
 
@@ -59,8 +59,8 @@ class AttackScores(RunMetric):
 class ArchitectureChange(RunMetric):
     """Units that flipped, in four countings: (decisions, + dependents) x (all, attacked samples).
 
-    Attacked samples are those that the goal calls eligible: for an untargeted attack, those that
-    the victim gets right before it.
+    Attacked samples are those that the attack does not leave as they are: all, or those that its
+    goal calls eligible (for an untargeted attack, those that the victim gets right before it).
     """
 
     COUNTINGS = (
@@ -71,10 +71,10 @@ class ArchitectureChange(RunMetric):
     )
     sums: Tensor
 
-    def __init__(self, network: nn.Module, goal: Goal) -> None:
+    def __init__(self, network: nn.Module, attack: Attack) -> None:
         super().__init__()
         # In a tuple, so that the victim does not become a part of the metric
-        self.network, self.goal = (network,), goal
+        self.network, self.attack = (network,), attack
         # switched on, switched off, units, samples, sum of squared changes per sample
         self.add_state("sums", torch.zeros(4, 5, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -82,7 +82,9 @@ class ArchitectureChange(RunMetric):
         """Adds a batch."""
         clean = record.decisions(record.clean_units)
         adv = record.decisions(record.adv_units)
-        eligible = self.goal.eligible(record.label, record.clean_logits)
+        attacked = torch.ones_like(record.label, dtype=torch.bool)
+        if self.attack.skip_misclassified:
+            attacked = self.attack.goal.eligible(record.label, record.clean_logits)
         size = len(record.index)
         network = self.network[0]
         plain = _flips(clean, adv, size)
@@ -91,7 +93,7 @@ class ArchitectureChange(RunMetric):
             full = plain + _flips(
                 network.dependent_units(clean), network.dependent_units(adv), size
             )
-        rows = [plain, plain[eligible], full, full[eligible]]
+        rows = [plain, plain[attacked], full, full[attacked]]
         for row, flips in enumerate(rows):
             changed = flips[:, 0] + flips[:, 1]
             self.sums[row] += torch.stack(

@@ -17,6 +17,7 @@ from leadgrad.pipelines.rundir import RunDirectory
 from leadgrad.pipelines.tables import (
     check_lines,
     class_name,
+    method_name,
     remedies,
     result_rows,
     setting_rows,
@@ -45,18 +46,23 @@ class Sample:
     flips: int
 
 
-def write_report(run: RunDirectory) -> None:
-    """Writes report.html from run.json, results.json and the batches."""
-    results, header = run.results(), run.run()
+def write_report(run: RunDirectory, results: dict[str, Any]) -> None:
+    """Writes report.html.
+
+    Args:
+        run: Whose run.json and batches it shows.
+        results: Content of results.json, which need not be there yet.
+    """
+    header = run.run()
     page = pages.get_template("report.html.j2").render(
         title=f"{class_name(results['attack'])} on {class_name(results['victim'])} "
-        f"under {class_name(results['method'])}",
+        f"under {method_name(results)}",
         results=results,
         rows=result_rows(results),
         settings=setting_rows(results),
         countings=results["architecture_change"]["countings"],
         samples=_samples(run, header["classes"]),
-        chart=_chart(run),
+        chart=_chart(run, results["samples"]),
         checks=check_lines(results),
         remedies=remedies(results),
         failed=failed(results["checks"]),
@@ -109,7 +115,7 @@ def _prediction(logits: Tensor, classes: list[str]) -> str:
     return f"{classes[int(winner)]} ({100 * float(share):.0f} %)"
 
 
-def _chart(run: RunDirectory) -> str | None:
+def _chart(run: RunDirectory, samples: int) -> str | None:
     """Executed share per gate, before and after; None without gates."""
     executed: list[Tensor] = []
     shapes: list[list[int]] = []
@@ -127,5 +133,5 @@ def _chart(run: RunDirectory) -> str | None:
                 ]
             )
         )
-    percent = 100 * torch.stack(executed).sum(0) / run.results()["samples"]
+    percent = 100 * torch.stack(executed).sum(0) / samples
     return pictures.execution_chart(percent[0], percent[1], "positions" if shapes[0] else "samples")

@@ -17,6 +17,7 @@ from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute
 from leadgrad.pipelines.records import Cost
 from leadgrad.pipelines.rundir import AnyRecord, AttackDirectory, RunDirectory, digest
 from leadgrad.victims import GatedNetwork
+from leadgrad.victims.gates import gates
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -44,7 +45,7 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
         attack: For its goal.
     """
     scores, compute = AttackScores(attack.goal), Compute(network)
-    change = ArchitectureChange(network, attack.goal)
+    change = ArchitectureChange(network, attack)
     half = {"samples": 0, "right": 0, "agree": 0}
     costs: list[Cost | None] = []
     for record in run.records():
@@ -136,6 +137,7 @@ def provenance(run: AttackDirectory[AnyRecord], config: Mapping[str, Any]) -> di
         "data": run.run()["fingerprint"]["data"],
         "seed": {"attack": settings["seed"], "everything": config["seed_everything"]},
         "precision": model["surrogate_precision"],
+        **({"code": code} if (code := run.run()["fingerprint"].get("code")) is not None else {}),
     }
 
 
@@ -153,5 +155,6 @@ def summary(
     return {
         **measure(run, network, attack),
         **provenance(run, config),
+        "gates": len(gates(network)),
         "versions": versions(),
     }

@@ -84,7 +84,7 @@ class SceneAttack:
     def logits(self, coords: Tensor) -> Tensor:
         """The exact victim's logits (P, K)."""
         with torch.no_grad():
-            logits: Tensor = self.victim(coords, self.batch["color"])
+            logits: Tensor = self.victim(coords.clone(), self.batch["color"].clone())
         if not bool(logits.isfinite().all()):
             raise ValueError(
                 f"the victim's logits for scene {int(self.batch['index'])} are not finite; "
@@ -106,7 +106,7 @@ class SceneAttack:
                 lambda module, args, made: voxels.append(made)
             )
             try:
-                logits: Tensor = self.victim(coords, self.batch["color"])
+                logits: Tensor = self.victim(coords.clone(), self.batch["color"].clone())
             finally:
                 handle.remove()
         self.candidates += len(voxels[0].tensor.coords)

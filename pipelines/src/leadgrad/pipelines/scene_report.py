@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,14 +40,17 @@ class Shown:
     pictures: list[tuple[str, str]]
 
 
-def write_scene_report(run: SceneDirectory, palette: list[list[int]]) -> None:
+def write_scene_report(
+    run: SceneDirectory, results: dict[str, Any], palette: list[list[int]]
+) -> None:
     """Writes report.html.
 
     Args:
-        run: With results.json.
+        run: Whose run.json and scenes it shows.
+        results: Content of results.json, which need not be there yet.
         palette: 8-bit RGB of each class.
     """
-    results, header = run.results(), run.run()
+    header = run.run()
     names = results["names"]
     curves = {names[int(record.index)]: record.iterate_miou.tolist() for record in run.records()}
     eps_m = float(results["threat"]["init_args"]["eps_m"])

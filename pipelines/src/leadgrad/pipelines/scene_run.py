@@ -83,6 +83,8 @@ def finish_scenes(
     run.require(count, "scenes")
     names = [data.scene_name(index) for index in range(count)]
     results = scene_summary(run, voxelizer_of(module.victim).voxel_m, config, names)
+    results = json.loads(json.dumps(results))
+    write_scene_report(run, results, [list(colour) for colour in data.palette])
+    # Last: a run whose results are there has its report too
     run.write("results.json", json.dumps(results, indent=2).encode())
-    write_scene_report(run, [list(colour) for colour in data.palette])
     run.sweep()

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from leadgrad.pipelines.checks import failed
+from leadgrad.pipelines.sources import own_modules
 
 VERDICT_COLOURS = {"PASS": "green", "WARN": "yellow", "FAIL": "red", "SKIP": "dim"}
 
@@ -31,6 +32,14 @@ def class_name(value: Mapping[str, Any]) -> str:
     return str(value["class_path"]).rsplit(".", 1)[-1]
 
 
+def method_name(results: Mapping[str, Any]) -> str:
+    """The gradient method's class; on a network that decides nothing, that it is FGM there."""
+    name = class_name(results["method"])
+    if results.get("gates", 1) or name == "FGM":
+        return name
+    return f"{name}, which is FGM on a network without gates"
+
+
 def threat_words(threat: Mapping[str, Any]) -> str:
     """A pixel budget in words; any other threat model as it would be written in Python."""
     if class_name(threat) != "PixelLinf":
@@ -40,6 +49,11 @@ def threat_words(threat: Mapping[str, Any]) -> str:
         f"L∞, ε = {arguments['eps_255']:g} units, convention {arguments['convention']}, "
         f"{100 * arguments['valid_ratio']:g} % valid pixels"
     )
+
+
+def amount(value: float) -> str:
+    """A mean per sample, with as many digits as tell 0.963 from 1."""
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
 def with_interval(results: Mapping[str, Any], name: str) -> str:
@@ -66,7 +80,10 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"({used['switched_on_percent']:.2f} on, {used['switched_off_percent']:.2f} off; "
             f"counting {change['paper_counting']})",
         ),
-        ("executed units", f"{units['clean']:.1f} → {units['adversarial']:.1f} per sample"),
+        (
+            "executed units",
+            f"{amount(units['clean'])} → {amount(units['adversarial'])} per sample",
+        ),
     ]
     if "cost" in results:
         cost = results["cost"]
@@ -92,8 +109,8 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "conditional MACs",
-                f"{macs['clean'] / 1e6:.2f} M → {macs['adversarial'] / 1e6:.2f} M per sample "
-                f"({share[0]:.1f} % → {share[1]:.1f} % of all)",
+                f"{amount(macs['clean'] / 1e6)} M → {amount(macs['adversarial'] / 1e6)} M per "
+                f"sample ({share[0]:.2f} % → {share[1]:.2f} % of all)",
             )
         )
     return rows
@@ -109,10 +126,21 @@ def setting_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("threat", threat_words(results["threat"])),
         ("data", f"{data['dataset']} {data['split']}, {data['count']:,} samples"),
         ("surrogate precision", results["precision"]),
+        *_code_row(results),
         ("attack time", f"{results['wall_s']:.1f} s, summed over batches and processes"),
         ("versions", ", ".join(f"{name} {value}" for name, value in results["versions"].items())),
         ("digest", results["digest"]),
     ]
+
+
+def _code_row(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Modules outside installed packages that decide the numbers, with their digests."""
+    code = results.get("code", {})
+    own = own_modules(code)
+    words = [f"{name} {digest}" for name, digest in own.items()]
+    if ours := len(code) - len(own):
+        words.append(f"{ours} modules of leadgrad")
+    return [("code", ", ".join(words))] if words else []
 
 
 def check_lines(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -166,7 +194,7 @@ def print_results(results: Mapping[str, Any], file: IO[str]) -> None:
     """Prints one run."""
     table = Table(
         title=f"{class_name(results['attack'])} on {class_name(results['victim'])} "
-        f"under {class_name(results['method'])}",
+        f"under {method_name(results)}",
         show_header=False,
     )
     for row in (*setting_rows(results)[:6], *result_rows(results)):

@@ -30,7 +30,9 @@ from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.results import versions
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.scene_curves import SceneCurves
+from leadgrad.pipelines.sources import code_digests
 from leadgrad.pipelines.stopping import stoppable
+from leadgrad.pipelines.trainer_options import deciding_options
 from leadgrad.victims import GatedNetwork, ResNet, SkipNet, load_published, save_weights
 from leadgrad.victims.averaging import TailAverage  # noqa: F401 - found by name
 from leadgrad.victims.backbone import load_backbone
@@ -41,6 +43,12 @@ from leadgrad.victims.segmentation_training import SceneSegmenter
 from leadgrad.victims.skipnet_rl import HybridRLClassifier  # noqa: F401 - found by name
 from leadgrad.victims.skipnet_training import SkipNetClassifier  # noqa: F401 - found by name
 from leadgrad.victims.training import VictimTraining
+
+TRAINER_DEFAULTS = {
+    "enable_model_summary": False,
+    "enable_checkpointing": False,  # or Lightning adds a second writer beside ours
+    "deterministic": True,
+}
 
 
 class TrainCLI(CLI):
@@ -53,11 +61,7 @@ class TrainCLI(CLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
-            trainer_defaults={
-                "enable_model_summary": False,
-                "enable_checkpointing": False,  # or Lightning adds a second writer beside ours
-                "deterministic": True,
-            },
+            trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
             run=False,
             auto_configure_optimizers=False,
@@ -82,9 +86,11 @@ class TrainCLI(CLI):
     def run_config(self) -> dict[str, Any]:
         """What makes this fit this fit: a resumed one must agree in all of it."""
         content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        trainer = {key: content["trainer"][key] for key in ("max_epochs", "max_steps", "precision")}
-        if content["trainer"]["callbacks"]:
-            trainer["callbacks"] = content["trainer"]["callbacks"]
+        trainer = deciding_options(
+            content["trainer"], TRAINER_DEFAULTS, always=("max_epochs", "max_steps", "precision")
+        )
+        if self.trainer.world_size > 1:  # as many batches make one step
+            trainer["processes"] = self.trainer.world_size
         data = content["data"]
         paths = ("root", "num_workers", "download")
         arguments = {k: v for k, v in data.get("init_args", {}).items() if k not in paths}
@@ -96,6 +102,11 @@ class TrainCLI(CLI):
             "weights": _digest(content["weights"]),
             "backbone": _digest(content["backbone"]),
         }
+
+    def code(self) -> dict[str, str]:
+        """Digests of what decides a fit's numbers besides its configuration."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set by Trainer's connector
+        return code_digests(self.model, self.datamodule, self.model.recipe, callbacks)
 
 
 def fit(args: Sequence[str]) -> Path:
@@ -115,7 +126,8 @@ def fit(args: Sequence[str]) -> Path:
     if cli.config.backbone is not None:
         _start(module.network, cli.config.backbone)
     command = shlex.join(["leadgrad", "fit", *args])
-    run.open({"fingerprint": cli.run_config(), "command": command, "versions": versions()})
+    fingerprint = {**cli.run_config(), "code": cli.code()}
+    run.open({"fingerprint": fingerprint, "command": command, "versions": versions()})
     weights = run.path / "weights.safetensors"
     if weights.exists() and (run.path / "training.json").exists():
         return weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from leadgrad.pipelines.results import measure, provenance, versions
 from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, flatten
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_verify import SCENE_CHECKS
+from leadgrad.pipelines.sources import OURS, code_digests
 from leadgrad.pipelines.verifying import Examined, differences, indices
 
 
@@ -234,7 +235,29 @@ def _provenance(run: AttackDirectory[Any], module: AttackModule) -> Examined:
                 f"{name} was {fingerprint[name]} in the attack, {reported} in results.json, and is "
                 f"{now[name]} here"
             )
-    return f"leadgrad {now['leadgrad']}, torch {now['torch']}", problems
+    value = f"leadgrad {now['leadgrad']}, torch {now['torch']}"
+    changed = _changed_code(fingerprint.get("code", {}), module)
+    problems += [
+        f"the code of {name} was {old} in the attack, and is {new} here"
+        for name, old, new in changed
+        if not name.startswith(OURS)
+    ]
+    if ours := sum(name.startswith(OURS) for name, *_ in changed):
+        value += f"; {ours} modules of leadgrad have changed since"
+    return value, problems
+
+
+def _changed_code(recorded: Mapping[str, str], module: AttackModule) -> list[tuple[str, str, str]]:
+    """Modules whose source is another than in the attack, with both digests.
+
+    Only those that the victim, attack and method are made of: the data is in the files.
+    """
+    now = code_digests(module.network, module.attack, module.method)
+    return [
+        (name, recorded[name], digest)
+        for name, digest in now.items()
+        if name in recorded and recorded[name] != digest
+    ]
 
 
 CHECKS: tuple[tuple[str, str, Examination], ...] = (

@@ -1,7 +1,7 @@
 """Attacks on callables from inputs to logits; they know nothing of gates, networks or data sets."""
 
 from leadgrad.attacks.apgd import APGD
-from leadgrad.attacks.base import Attack, Model, input_gradient
+from leadgrad.attacks.base import Attack, Model, apart, input_gradient
 from leadgrad.attacks.carlini_wagner import CarliniWagner
 from leadgrad.attacks.goals import Goal, TargetClass, TargetShift, Untargeted
 from leadgrad.attacks.iterative import (
@@ -49,6 +49,7 @@ __all__ = [
     "TargetShift",
     "ThreatModel",
     "Untargeted",
+    "apart",
     "confusion",
     "cross_entropy",
     "dlr",

@@ -68,8 +68,9 @@ class Attack:
         Raises:
             TypeError: If inputs are not floating point, labels or ids not integers, or a model
                 returns something else than logits.
-            ValueError: If shapes disagree, a label is no class of the model, or a value or a
-                gradient is not finite.
+            ValueError: If shapes disagree, the threat model does not admit the inputs (images that
+                are normalised, or bytes, or with channels last), a label is no class of the model,
+                or a value or a gradient is not finite.
             BudgetError: If ``run`` returned what the threat model forbids even after projection.
         """
         _validate(inputs, labels, self.ignored)
@@ -83,6 +84,7 @@ class Attack:
             ids = torch.arange(len(inputs)) if sample_ids is None else sample_ids.clone().cpu()
             if not len(inputs):
                 return inputs
+            self.threat.admit(inputs)
             eligible = torch.ones_like(labels, dtype=torch.bool)
             if self.skip_misclassified:
                 with torch.no_grad():

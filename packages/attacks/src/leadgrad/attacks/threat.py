@@ -42,6 +42,9 @@ class ThreatModel:
         """The allowed region around a batch of clean inputs (N, ...)."""
         raise NotImplementedError
 
+    def admit(self, origin: Tensor) -> None:
+        """Raises ``ValueError`` if these are no clean inputs of this threat model."""
+
     def check(self, x: Tensor, origin: Tensor) -> None:
         """Raises ``BudgetError`` if ``x`` is not allowed, exactly, without tolerance."""
         raise NotImplementedError
@@ -96,6 +99,28 @@ class PixelLinf(ThreatModel):
     def box(self) -> tuple[float, float]:
         """Least and greatest pixel value."""
         return CONVENTIONS[self.convention][1], 1.0
+
+    def admit(self, origin: Tensor) -> None:
+        """Refuses what is no batch of clean images: (N, C, H, W), in [0, 1].
+
+        Raises:
+            ValueError: With the shape or the range, and what may have made it.
+        """
+        if origin.ndim != 4:
+            raise ValueError(
+                f"images must be of shape (N, channels, height, width), got {tuple(origin.shape)}"
+            )
+        if origin.shape[1] > 4 >= origin.shape[3]:
+            raise ValueError(
+                f"images of shape {tuple(origin.shape)} have their channels last; give (N, "
+                "channels, height, width): images.permute(0, 3, 1, 2)"
+            )
+        low, high = (float(end) for end in origin.aminmax()) if origin.numel() else (0.0, 0.0)
+        if low < 0 or high > 1:
+            remedy = "divide bytes by 255"
+            if low < 0:
+                remedy = "give them as they are before normalisation, the victim's first layer"
+            raise ValueError(f"clean images must lie in [0, 1], got {low:g} to {high:g}; {remedy}")
 
     def mask(self, origin: Tensor) -> Tensor:
         """Pixels that may move. Shape: (1, 1, H, W), bool.

@@ -8,10 +8,10 @@ and channels_last is the layout that CPU and GPU convolutions are fastest in.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -28,12 +28,27 @@ def prepare_for_attack(network: Network, *, fold: bool = True) -> Network:
         network: Images to logits. Its mode and gradients are not touched.
         fold: Whether to fold BN.
     """
-    prepared = copy.deepcopy(network).eval().requires_grad_(False)
+    prepared = copy.deepcopy(network, _computed(network)).eval().requires_grad_(False)
     if fold:
         for module in list(prepared.modules()):
             for conv_name, bn_name in getattr(module, "foldable", ()):
                 _fold(module, conv_name, bn_name)
     return prepared.to(memory_format=torch.channels_last)
+
+
+def _computed(network: nn.Module) -> dict[int, Any]:
+    """Copies, by identity, of the tensors that modules computed from their parameters.
+
+    The hooks of ``torch.nn.utils.weight_norm`` and ``spectral_norm`` keep such a tensor as an
+    attribute and compute it anew in each forward. It is part of a graph, hence ``deepcopy`` refuses
+    it.
+    """
+    return {
+        id(value): value.detach().clone()
+        for module in network.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
 
 
 def _fold(module: nn.Module, conv_name: str, bn_name: str) -> None:

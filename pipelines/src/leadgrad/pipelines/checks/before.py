@@ -158,7 +158,7 @@ def batch_invariance(subject: Subject) -> Check:
 
 def _decided(subject: Subject, x: Tensor) -> tuple[Tensor, list[Decision]]:
     with torch.no_grad(), record_decisions(subject.module.victim) as record:
-        logits: Tensor = subject.module.victim(x)
+        logits: Tensor = subject.module.victim(x.clone())
     return logits, record
 
 

@@ -53,10 +53,10 @@ def run_checks(subject: Subject, level: Level, reported: Reported) -> list[Check
 @contextmanager
 def _each_method(module: AttackModule) -> Iterator[tuple[GradientMethod, ...]]:
     """The methods that the module's own stands for, the first of which it has meanwhile."""
-    whole = module.method
-    module.method = whole.candidates()[0]
+    whole, each = module.method, module.candidates()
+    module.method = each[0]
     try:
-        yield whole.candidates()
+        yield each
     finally:
         module.method = whole
 

@@ -132,7 +132,7 @@ class Subject:
 def under(network: nn.Module, method: GradientMethod, x: Tensor) -> tuple[Tensor, list[Decision]]:
     """Logits and decisions of one forward under a gradient method."""
     with gradient_method(network, method), record_decisions(network) as record:
-        logits: Tensor = network(x)
+        logits: Tensor = network(x.clone())  # a network may work in place
     return logits, record
 
 

@@ -1,0 +1,65 @@
+"""What an attack asks of a victim and its data, tried on the first samples before any work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from leadgrad.attacks import CarliniWagner, SignGradientAttack, apart, cross_entropy
+from leadgrad.data import ImageDataModule
+
+if TYPE_CHECKING:
+    from leadgrad.pipelines.attack_module import AttackModule
+
+TRIED = 2  # samples: with one, a lost batch dimension goes unseen
+
+
+def try_images(module: AttackModule, data: ImageDataModule) -> int:
+    """Asks for the victim's answers, the allowed region and the loss on the first images.
+
+    Returns:
+        Number of classes that the victim has logits for.
+
+    Raises:
+        ValueError: If the images are no images, the answers no finite logits of them, or the
+            attack's threat model, goal or loss does not suit them.
+        TypeError: If the victim returns something else than one tensor.
+    """
+    split = data.split(data.attack_split)
+    images = split.images[:TRIED].float() / 255
+    labels = split.labels[:TRIED].long()
+    if images.ndim != 4 or not len(images):
+        raise ValueError(
+            f"{type(data).__name__} has images of shape {tuple(images.shape)}, expected at least "
+            "one, (N, channels, height, width)"
+        )
+    logits = _answers(module, images)
+    attack = module.attack
+    attack.threat.region(images)
+    classes = attack.goal.classes(labels.clamp(0, logits.shape[1] - 1), logits)
+    if isinstance(attack, SignGradientAttack | CarliniWagner):
+        attack.objective(logits, classes)
+    else:
+        cross_entropy(logits, classes)
+    return logits.shape[1]
+
+
+def _answers(module: AttackModule, images: Tensor) -> Tensor:
+    name = type(module.network).__name__
+    try:
+        with torch.no_grad():
+            logits = apart(module.victim)(images)
+    except (RuntimeError, IndexError, NotImplementedError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise ValueError(
+            f"{name} cannot answer images of shape {tuple(images.shape)}: {reason}; it is called "
+            "with one float tensor (N, channels, height, width) in [0, 1]"
+        ) from error
+    if not bool(logits.isfinite().all()):
+        raise ValueError(
+            f"{name} answers the first images with logits that are not finite; check its weights, "
+            "and that it takes images in [0, 1]"
+        )
+    return logits

@@ -1,0 +1,171 @@
+"""The code that decides a run's numbers, as digests: a resumed run must have the same.
+
+Weights, data and settings do not tell what a network, an attack or a gradient method *does*. What
+is installed has a version; what is not (one's own files, or leadgrad itself where it is installed
+from a working copy) is edited between one start and the next. So each module of the second kind
+that the run's objects are made of, or that these import, stands in the fingerprint with a digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import io
+import site
+import sys
+import sysconfig
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+OURS = "leadgrad."
+"""Prefix of this project's modules, whose changes a reader tells from those of his own."""
+
+UNKNOWN = "no source"
+"""Stands for code that was typed into an interpreter: nothing can tell whether it changes."""
+
+_VERSIONED = frozenset({"torch", "leadgrad", "lightning", "numpy"})
+"""Packages that every run names by itself."""
+
+
+def code_digests(*objects: Any) -> dict[str, str]:
+    """Digest (or version) of each module that these objects' behaviour comes from, by its name.
+
+    Args:
+        objects: Networks, attacks, gradient methods, datamodules, callbacks, functions.
+
+    Returns:
+        For a module that is no installed package's, 12 hex digits of the SHA-256 of its source
+        without comments and docstrings; for an installed package, its version.
+    """
+    found: dict[str, str] = {}
+    packages: set[str] = set()
+    queue = sorted({name for each in objects for name in _modules_of(each)})
+    seen: set[str] = set()
+    while queue:
+        name = queue.pop()
+        module = sys.modules.get(name)
+        if name in seen or module is None:
+            continue
+        seen.add(name)
+        if _installed(module):
+            packages.add(name.partition(".")[0])
+            continue
+        found[name] = _digest(module)
+        queue += [used for used in _used_by(module) if not _is_installed_name(used)]
+    return dict(sorted({**found, **_versions(packages)}.items()))
+
+
+def own_modules(digests: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``code_digests`` that are not this project's."""
+    return {name: value for name, value in digests.items() if not name.startswith(OURS)}
+
+
+def _modules_of(value: Any) -> Iterator[str]:
+    """Names of the modules that define a value's classes and functions, through its parts."""
+    if isinstance(value, type):
+        yield from (cls.__module__ for cls in value.__mro__)
+    elif isinstance(value, functools.partial):
+        yield from _modules_of(value.func)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            yield from _modules_of(part)
+    elif isinstance(value, Mapping):
+        yield from _modules_of(list(value.values()))
+    elif callable(value) and isinstance(getattr(value, "__module__", None), str):
+        yield value.__module__
+        if not hasattr(value, "__qualname__"):  # an object that can be called
+            yield from _modules_of(type(value))
+    else:
+        yield from _modules_of(type(value))
+    if isinstance(value, nn.Module):
+        for part in value.modules():
+            yield from _modules_of(type(part))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _modules_of(getattr(value, field.name))
+
+
+def _used_by(module: ModuleType) -> set[str]:
+    """Modules that a module's own names come from."""
+    used = set()
+    for value in list(vars(module).values()):
+        if isinstance(value, ModuleType):
+            used.add(value.__name__)
+        else:
+            origin = getattr(value, "__module__", None)
+            if isinstance(origin, str):
+                used.add(origin)
+    return used
+
+
+def _is_installed_name(name: str) -> bool:
+    module = sys.modules.get(name)
+    return module is None or _installed(module)
+
+
+def _installed(module: ModuleType) -> bool:
+    """Whether a module is Python's, a package's, or has no file at all though it is no script."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__ != "__main__"
+    path = Path(file).resolve()
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    return any(path.is_relative_to(folder) for folder in _folders())
+
+
+@functools.cache
+def _folders() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_paths()[name] for name in names]
+    paths += [*site.getsitepackages(), site.getusersitepackages()]
+    return tuple({Path(path).resolve() for path in paths})
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    others = {name for name in packages if name not in _VERSIONED | sys.stdlib_module_names}
+    if not others:
+        return {}
+    known = packages_distributions()
+    return {name: version(known[name][0]) for name in others if name in known}
+
+
+def _digest(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return UNKNOWN
+    data = Path(file).read_bytes()
+    if Path(file).suffix == ".py":
+        data = essence(data)
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def essence(source: bytes) -> bytes:
+    """Python source without comments, docstrings, empty lines and trailing blanks.
+
+    Text, not a syntax tree, whose form changes with the version of Python.
+    """
+    try:
+        tree = ast.parse(source)
+        tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
+    except (SyntaxError, ValueError, tokenize.TokenError):
+        return source  # it was imported, so this Python read another file then: any change counts
+    lines = source.decode(tokens[0].string).splitlines()
+    for token in tokens:
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            first, last = node.lineno - 1, node.end_lineno or node.lineno
+            if isinstance(node.value.value, str) and not lines[first][: node.col_offset].strip():
+                lines[first:last] = [""] * (last - first)
+    return "\n".join(line.rstrip() for line in lines if line.strip()).encode()
