@@ -233,3 +233,15 @@ def test_the_module_is_left_as_it_was():
     assert [part.training for part in checked.module.modules()] == modes
     assert gate.method is method
     assert gate.observers == ()
+
+
+class Sure(OwnGated):
+    """Margins of hundreds of logits."""
+
+    def forward(self, images):
+        return 1e3 * super().forward(images)
+
+
+def test_c9_counts_the_samples_that_float32_would_lose():
+    assert "saturated in float32" in before.gradients(subject(network(Sure))).value
+    assert "saturated" not in before.gradients(subject(network())).value

@@ -210,6 +210,26 @@ def test_c5_knows_the_published_figure(tmp_path, off, verdict):
     assert against_card(Reported(45, manifest, weights)).verdict == "FAIL"
 
 
+def test_c5_names_what_differs_from_the_card(tmp_path):
+    weights = tmp_path / "net.safetensors"
+    there = {"class_path": "mine.Net", "init_args": {"threshold": 0.5, "depth": 8}}
+    data = {"test": {"sha256": "ab"}}
+    card = {"accuracy": {"test": {"right": 46, "count": 50}}, "network": there, "data": data}
+    weights.with_suffix(".json").write_text(json.dumps(card))
+    manifest = {"count": 50, "split": "test", "sha256": "ab"}
+
+    def remedy(sha256="ab", **arguments):
+        here = {**there, "init_args": {**there["init_args"], **arguments}}
+        given = Reported(40, {**manifest, "sha256": sha256}, weights, network=here)
+        return against_card(given).remedy
+
+    assert "init_args.threshold is 0.7 here, 0.5 on the card" in remedy(threshold=0.7)
+    assert "depth" not in remedy(threshold=0.7)
+    assert "samples have another digest" in remedy(sha256="cd")
+    assert "class, arguments, weights and samples are the card's" in remedy()
+    assert "wrong weights" not in remedy()
+
+
 def test_c19_is_made_of_the_twin_that_is_given(tmp_path, computations):
     settings = config()
     run(tmp_path / "run", settings, "--checks=full", ALLOWED)

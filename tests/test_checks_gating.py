@@ -299,3 +299,18 @@ def test_a_method_that_stands_for_several_is_checked_in_each():
     assert len(names) == len(LGM().candidates())
     assert all("Sigmoid" in name for name in names)
     assert [check for check in checks if check.verdict == "FAIL"] == []
+
+
+class Casting(OwnGated):
+    """Computes in float32 whatever it is given, as code written for mixed precision does."""
+
+    def forward(self, images):
+        dtype = self.head.weight.dtype
+        return super().forward(images.float().to(dtype))
+
+
+def test_c8_tells_a_cast_from_a_wrong_gradient():
+    checks = [check for check in run_checks(subject(network(Casting)), "fast", reported())]
+    truth = [check for check in checks if check.id == "C8"]
+    assert {check.verdict for check in truth} == {"WARN"}
+    assert all("casts to a lower precision" in check.remedy for check in truth)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from leadgrad.pipelines.paper.statistics import mcnemar
 from leadgrad.pipelines.paper.tuning import Grid, Tuning
 from leadgrad.pipelines.rundir import RunDirectory
 
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 DATA = node("leadgrad.data.FakeCIFAR10", train_size=32, eval_size=12, **SMALL)
 
 
@@ -234,6 +237,23 @@ def test_controls_are_what_they_are_called():
     assert iterated.control("twice", None) == ("IFGSM", {"steps": 20, "step_size_255": 1.0})
     with pytest.raises(ValueError, match="PGD-8-5 has no control 'mid'"):
         Row("PGD", 8, 0.05).control("mid", None)
+
+
+def test_a_published_page_has_no_link_that_leads_nowhere(table, tmp_path):
+    out, options = table
+    assert main([*options, f"--publish={tmp_path / 'pages' / 'one'}"]) == 0
+    linked, page = (out / "table1.html").read_text(), (tmp_path / "pages" / "one.html").read_text()
+    targets = re.findall(r'href="([^"#]*)"', linked)
+    assert targets
+    assert all((out / target).is_file() for target in targets)
+    assert "href=" not in page
+    assert (tmp_path / "pages" / "one.md").read_text() == (out / "table1.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(RESULTS.glob("*.html")), ids=lambda page: page.name)
+def test_committed_pages_have_no_link_that_leads_nowhere(page):
+    targets = re.findall(r'href="([^"#]*)"', page.read_text())
+    assert all((page.parent / target).is_file() for target in targets)
 
 
 def test_finished_cells_are_not_run_again(table):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from leadgrad.attacks import saturated
 from leadgrad.data import check_batch
 from leadgrad.data.base import BatchError
 from leadgrad.pipelines.checks.subject import Subject
@@ -182,7 +183,7 @@ def gradients(subject: Subject) -> Check:
         "C9",
         "input gradients finite and not zero",
         "no NaN or infinity (FAIL), no all-zero gradient (WARN)",
-        "confident samples: the margin loss, or float64; else look for detach, rounding, argmax",
+        "look for detach, rounding or argmax between images and logits; else the margin loss",
         len(chosen),
     )
     if not len(chosen):
@@ -195,7 +196,11 @@ def gradients(subject: Subject) -> Check:
         remedy = "check the weights, the precision and the surrogate's slope"
         return ask.failed(f"{bad} of {len(chosen)} gradients are not finite", remedy)
     zero = int((gradient.flatten(1) == 0).all(1).sum())
-    return ask.warns_if(zero > 0, f"{zero} of {len(chosen)} gradients are all zero")
+    sure = int(saturated(chosen.logits(chosen.images), chosen.labels).sum())
+    value = f"{zero} of {len(chosen)} gradients are all zero"
+    if sure:
+        value += f"; {sure} saturated in float32, not in the loss, which is taken in float64"
+    return ask.warns_if(zero > 0, value)
 
 
 BEFORE: tuple[tuple[str, Callable[[Subject], Check]], ...] = (

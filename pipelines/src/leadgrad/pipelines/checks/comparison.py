@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.pipelines.rundir import flatten
 from leadgrad.victims.checkpoints import card_path
 
 POINTS = 1.0  # by which a victim may differ from the published one
@@ -119,12 +120,42 @@ class Reported:
         manifest: Of the attacked data.
         weights: The weights file that the victim was loaded from, if any.
         tuning: How its settings were chosen, if told.
+        network: Class path and arguments of the victim, if told.
     """
 
     right: int
     manifest: Mapping[str, Any]
     weights: Path | None = None
     tuning: TuningRecord | None = None
+    network: Mapping[str, Any] | None = None
+
+
+def _differences(reported: Reported) -> str:
+    """What of a run is otherwise than on its weights' card, in words; the weights are not."""
+    if reported.weights is None:
+        return ""
+    try:
+        card = json.loads(card_path(reported.weights).read_bytes())
+        own = dict(card["network"])
+        data = card.get("data", {}).get(str(reported.manifest["split"]), {})
+    except (OSError, ValueError, LookupError, TypeError):
+        return "the card does not tell of which network"
+    found = []
+    if reported.network is not None:
+        here, there = flatten(dict(reported.network)), flatten(own)
+        found = [
+            f"{key} is {here.get(key, 'absent')!r} here, {there.get(key, 'absent')!r} on the card"
+            for key in sorted(here.keys() | there.keys())
+            if here.get(key) != there.get(key)
+        ]
+    if data.get("sha256", reported.manifest.get("sha256")) != reported.manifest.get("sha256"):
+        found.append("the samples have another digest than the card's")
+    if found:
+        return "; ".join(found)
+    return (
+        "class, arguments, weights and samples are the card's: the code of the network changed, or "
+        "answers that are nearly ties fall otherwise on this processor"
+    )
 
 
 def against_card(reported: Reported) -> Check:
@@ -134,7 +165,7 @@ def against_card(reported: Reported) -> Check:
         "C5",
         "clean accuracy as on the weights' card",
         f"the same count of right answers (FAIL); ≤ {POINTS:g} point off the published (WARN)",
-        "wrong weights, normalisation or data: compare digests with the card's",
+        f"something beside the weights is not as at its publishing; {_differences(reported)}",
         count,
     )
     if reported.weights is None:

@@ -112,8 +112,14 @@ def computed(
         twin: For C19.
         device: Where the attack was made; the module returns to where it is now.
     """
-    manifest = run.run()["fingerprint"]["data"]
-    reported = Reported(right, manifest, None if weights is None else Path(weights), tuning)
+    header = run.run()
+    reported = Reported(
+        right,
+        header["fingerprint"]["data"],
+        None if weights is None else Path(weights),
+        tuning,
+        header["config"]["model"]["network"],
+    )
     home = next((tensor.device for tensor in module.parameters()), device)
     module.to(device)
     try:

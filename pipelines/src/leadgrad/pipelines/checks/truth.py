@@ -20,6 +20,8 @@ SAMPLES = 8  # times as many directions, so that the batch is one of 64
 HALF_STEPS = (1e-8, 1e-9, 1e-6)
 """In the [0, 1] image. A wrong gradient is wrong at each, while a kink of ReLU or rounding spoils
 a right one at some: trained networks of 110 layers have kinks within 1e-7 of most images."""
+TINY = 1e-13
+"""Far above what float64 resolves of an image, far below what float32 does."""
 JITTER = 1e-3
 """By which images are moved before their gradient is measured. Equal pixels can put a ReLU exactly
 on its kink, where every difference, but no derivative, is the mean of two slopes."""
@@ -87,8 +89,22 @@ def _truth(subject: Subject, ask: Question, method: GradientMethod) -> Check:
         greatest = float(error_of_sample.max())
         if greatest <= GREATEST_ERROR:
             break
+    if greatest > GREATEST_ERROR and _casts(forward, x, directions, claimed):
+        return ask.warned(
+            f"not measurable: a step of {TINY:g} changes nothing",
+            "something inside the network casts to a lower precision (.float(), .half()), which "
+            "hides the steps that a derivative is measured with: cast to the weights' dtype there",
+        )
     # "not ≤", so that NaN fails
     return ask.fails_if(not greatest <= GREATEST_ERROR, f"greatest relative error {greatest:.2g}")
+
+
+def _casts(forward: Forward, x: Tensor, directions: Tensor, claimed: Tensor) -> bool:
+    """Whether most samples that have a gradient do not feel a step that float64 resolves."""
+    with torch.no_grad():
+        high, low = (forward(x + sign * TINY * directions) for sign in (1, -1))
+    unmoved = (high == low).all(1)[claimed != 0]
+    return bool(len(unmoved)) and float(unmoved.double().mean()) > 0.5
 
 
 def differentiable(network: nn.Module, method: GradientMethod, x: Tensor) -> Forward | Kind:

@@ -227,8 +227,12 @@ class Sheet:
             writer.writerow([*line, counts["both"], counts["samples"], digest, entry.chosen])
         return buffer.getvalue()
 
-    def html(self) -> str:
-        """A page with the plots."""
+    def html(self, *, linked: bool = True) -> str:
+        """A page with the plots.
+
+        Args:
+            linked: Whether accuracies link to their runs' reports, below the page's folder.
+        """
         figures = [(caption, data_uri(data)) for caption, data in self.figures]
         return pages.get_template("table.html.j2").render(
             title=self.title,
@@ -238,6 +242,7 @@ class Sheet:
             clean=self.clean_lines(),
             header=self.header(),
             lines=list(zip(self.entries, self.lines(), strict=True)),
+            linked=linked,
             mask_header=self.MASK_HEADER,
             mask_lines=self.mask_lines(),
             equal_cost=marked(EQUAL_COST),

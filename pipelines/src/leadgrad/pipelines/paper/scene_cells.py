@@ -52,7 +52,7 @@ class SceneCell:
     def key(self) -> str:
         """For the cell's directory."""
         name = self.method.replace(", ", "-").replace(" ", "-").replace("'", "")
-        steps = "" if self.steps is None or self.method in NOISE else f"-{self.steps}steps"
+        steps = "" if self.steps is None else f"-{self.steps}steps"
         return f"{self.card.name}/eps-{self.row.eps_voxels:g}-voxels/{name}{steps}"
 
     def options(self) -> list[str]:
@@ -67,6 +67,8 @@ class SceneCell:
                 "--model.attack=leadgrad.attacks.PointNoise",
                 *threat,
                 f"--model.attack.distribution={NOISE[self.method]}",
+                # As many tries as FGM has iterates, of which the victim does worst on one
+                f"--model.attack.tries={self.row.fgm.steps if self.steps is None else self.steps}",
                 "--model.method=leadgrad.victims.VoxelFGM",
             ]
         led = self.row.lgm

@@ -113,7 +113,8 @@ def budget_lines(
         if frozen is not None and cell.method != FGM:
             gap = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*own.minus(frozen))
         ratio = results["candidate_ratio"]
-        steps = results["attack"]["init_args"].get("steps", "")
+        arguments = results["attack"]["init_args"]
+        steps = arguments.get("steps", arguments.get("tries"))
         lines.append(
             [
                 f"{eps:g}",

@@ -161,10 +161,18 @@ def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, dict[str, Paired]]]:
     return gaps
 
 
-def write(made: Sheet, directory: Path, name: str) -> None:
-    """Writes NAME.md, .csv and .html."""
+def write(made: Sheet, directory: Path, name: str, *, linked: bool = True) -> None:
+    """Writes NAME.md, .csv and .html.
+
+    Args:
+        made: The table.
+        directory: Where to.
+        name: Of the files.
+        linked: Whether the page links to its runs, which then have to lie beside it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    for suffix, text in (("md", made.markdown()), ("csv", made.csv()), ("html", made.html())):
+    page = made.html(linked=linked)
+    for suffix, text in (("md", made.markdown()), ("csv", made.csv()), ("html", page)):
         write_atomically(directory / f"{name}.{suffix}", text.encode())
 
 
@@ -195,6 +203,12 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--checks", type=str, default="fast", help="Of each run: full, fast, off")
     parser.add_argument("--accelerator", type=str, default="auto")
     parser.add_argument("--out", type=str, default=f"runs/table{name}")
+    parser.add_argument(
+        "--publish",
+        type=str | None,
+        default=None,
+        help="Path without suffix, to write the table to once more, without links to its runs",
+    )
     options = parser.parse_args(rest)
     plan = _plan(name, Task.of(parser, options, ROWS[name]), options)
     data = {**plan.task.data, "init_args": {**plan.task.data["init_args"]}}
@@ -211,6 +225,9 @@ def main(args: Sequence[str]) -> int:
     run_cells(selected(plan.cells(), options.cells), setting, console)
     made = sheet(plan, setting, shlex.join(["leadgrad", "table", *args]))
     write(made, setting.directory, f"table{name}")
+    if options.publish is not None:
+        target = Path(options.publish)
+        write(made, target.parent, target.name, linked=False)
     show(made, console)
     console.print(f"page: {setting.directory / f'table{name}.html'}")
     return 0
