@@ -76,10 +76,14 @@ class DemoReport:
         )
         self.samples = results["samples"]
 
+    def columns(self) -> list[tuple[str, str]]:
+        """Those of ``COLUMNS`` whose victim is there."""
+        return [column for column in COLUMNS if column[0] in self.clean]
+
     def lines(self) -> list[tuple[str, list[Entry | None]]]:
-        """Title and cells of each row, in the order of ``COLUMNS``."""
+        """Title and cells of each row, in the order of ``columns``."""
         return [
-            (row.title(), [self.cells.get((row, *column)) for column in COLUMNS])
+            (row.title(), [self.cells.get((row, *column)) for column in self.columns()])
             for row in self.rows
         ]
 
@@ -87,9 +91,11 @@ class DemoReport:
         """The paper-shaped table: accuracy after the attack, architecture change in brackets."""
         table = Table(title="Accuracy after the attack in % (architecture change in %)")
         table.add_column("")
-        for victim, method in COLUMNS:
+        for victim, method in self.columns():
             table.add_column(f"{victim}\n{method}", justify="right")
-        table.add_row("before attack", *(f"{self.clean[victim]:.2f}" for victim, _ in COLUMNS))
+        table.add_row(
+            "before attack", *(f"{self.clean[victim]:.2f}" for victim, _ in self.columns())
+        )
         table.add_section()
         for title, entries in self.lines():
             table.add_row(title, *(_text(entry) for entry in entries))
@@ -103,7 +109,7 @@ class DemoReport:
     def write(self) -> Path:
         """Writes report.html and returns its path."""
         page = pages.get_template("demo.html.j2").render(
-            columns=COLUMNS,
+            columns=self.columns(),
             clean=self.clean,
             lines=self.lines(),
             samples=self.samples,
@@ -117,10 +123,10 @@ class DemoReport:
     def _chart(self) -> str:
         """Accuracy against FGSM's budget, as a data URI."""
         rows = [row for row in self.rows if row.attack == "FGSM"]
+        victims = [name for name in ("SkipNet", "DynConv") if name in self.clean]
         figure = Figure(figsize=(8.5, 3.0), layout="constrained")
-        for axes, victim in zip(
-            figure.subplots(1, 2, sharey=True), ("SkipNet", "DynConv"), strict=True
-        ):
+        panels = figure.subplots(1, len(victims), sharey=True, squeeze=False)
+        for axes, victim in zip(panels[0], victims, strict=True):
             lines = (
                 (victim, "LGM", "#c0392b"),
                 (victim, "FGM", "#3478c8"),
@@ -129,7 +135,7 @@ class DemoReport:
             for name, method, colour in lines:
                 entries = [self.cells[row, name, method] for row in rows]
                 points = [self.clean[name], *(entry.accuracy for entry in entries)]
-                label = "static twin" if name == "static" else f"{victim}, {method}"
+                label = "static ResNet-14" if name == "static" else f"{victim}, {method}"
                 axes.plot(
                     [0, *(row.eps_255 for row in rows)], points, "o-", color=colour, label=label
                 )
