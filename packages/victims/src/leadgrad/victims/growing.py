@@ -10,6 +10,7 @@ from torch import nn
 
 from leadgrad.victims.checkpoints import CheckpointError, load_published, read_state
 from leadgrad.victims.resnet import ResNet
+from leadgrad.victims.state_names import fitted
 
 SILENCED = ("bn2.weight", "bn2.bias")
 """Of an added block: with both at 0 it adds nothing to its input."""
@@ -36,7 +37,12 @@ def load_shallower(
         CheckpointError: If the weights are no shallower ResNet's of that kind; the network is then
             unchanged.
     """
-    given = dict(read_state(source, sha256))
+    own = network.state_dict()
+
+    def place(entries: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
+        return dict(entries), len(entries.keys() - own.keys())
+
+    given = fitted((), read_state(source, sha256), place)
     added: dict[str, torch.Tensor] = {}
     for stage in ("layer1", "layer2", "layer3"):
         depth = len({name.split(".")[1] for name in given if name.startswith(f"{stage}.")})
