@@ -175,8 +175,28 @@ class Deciding(nn.Module):
         return {**self.__dict__, "_history": History(), "_entered": -1}
 
 
+class MarginError(ValueError):
+    """A margin that decides nothing: NaN, which no comparison holds for."""
+
+    def __init__(self, gate: Gate, margin: Tensor) -> None:
+        self.gate = gate
+        self._what = (
+            f"{int(margin.isnan().sum())} of {margin.numel()} margins {tuple(margin.shape)} are "
+            "NaN, which would pass for units that are not executed; check the weights and the input"
+        )
+        super().__init__(f"at a gate, {self._what}")
+
+    def find_in(self, network: nn.Module) -> None:
+        """Adds where in ``network`` the gate is."""
+        for name, module in network.named_modules():
+            if module is self.gate:
+                self.args = (f"at gate {name!r} of {type(network).__name__}, {self._what}",)
+
+
 class Gate(Deciding):
     """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
+
+    An infinite margin is a decision like another, without a gradient: -inf never executes.
 
     Args:
         inclusive: Whether a margin of exactly 0 executes (DynConv) or not (SkipNet).
@@ -188,9 +208,19 @@ class Gate(Deciding):
         self.observers: tuple[Observer, ...] = ()
 
     def forward(self, margin: Tensor) -> Tensor:
-        """Occupancy of each margin under the present method."""
+        """Occupancy of each margin under the present method.
+
+        Raises:
+            MarginError: If a margin is NaN. While compiling, which allows no branch on data, its
+                occupancy is NaN instead, which reaches the logits.
+        """
         hard = margin >= 0 if self.inclusive else margin > 0
         occupancy = self.method.occupancy(margin, hard)
+        if torch.compiler.is_compiling():
+            occupancy = torch.where(margin.isnan(), torch.nan, occupancy)
+        # A relaxed occupancy takes the NaN to the logits, and a GPU does not have to wait for it
+        elif not (margin.is_cuda and occupancy.requires_grad) and bool(margin.isnan().any()):
+            raise MarginError(self, margin)
         for observe in self.observers:
             observe(Decision(margin, hard, occupancy))
         return occupancy
@@ -221,7 +251,7 @@ def gradient_method(
 ) -> Iterator[None]:
     """Lets every deciding module of ``network`` use ``method``, and ``reach`` if it needs one.
 
-    The previous methods and reaches return on leaving.
+    The previous methods and reaches return on leaving. An error about a gate names it.
     """
     deciding = [module for module in network.modules() if isinstance(module, Deciding)]
     previous = [(module, module._present, module._entered) for module in deciding]
@@ -230,6 +260,9 @@ def gradient_method(
         for module in deciding:
             module._switch(Setting(method, reach), inside)
         yield
+    except MarginError as error:
+        error.find_in(network)
+        raise
     finally:
         for module, old, entered in previous:
             module._switch(old, entered)
@@ -268,6 +301,9 @@ def _observed(network: nn.Module, observer: Observer) -> Iterator[None]:
         for gate, old in previous:
             gate.observers = (*old, once)
         yield
+    except MarginError as error:
+        error.find_in(network)
+        raise
     finally:
         for gate, old in previous:
             gate.observers = old
