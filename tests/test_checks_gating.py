@@ -20,6 +20,7 @@ from leadgrad.victims import (
     DynConv,
     Gate,
     GradientMethod,
+    RelativeSigmoid,
     ResNet,
     Sigmoid,
     SkipNet,
@@ -314,3 +315,11 @@ def test_c8_tells_a_cast_from_a_wrong_gradient():
     truth = [check for check in checks if check.id == "C8"]
     assert {check.verdict for check in truth} == {"WARN"}
     assert all("casts to a lower precision" in check.remedy for check in truth)
+
+
+@pytest.mark.parametrize("cls", [OwnGated, SkipNet])
+def test_c8_holds_the_scale_that_a_relative_surrogate_takes_for_constant(cls):
+    victim = network(cls) if cls is OwnGated else network(SkipNet, depth=14)
+    for surrogate in (RelativeSigmoid(5.0), RelativeSigmoid(1.0)):
+        check = truth_of_method(subject(victim, method=LGM(surrogate)))
+        assert check.verdict == "PASS", check.value

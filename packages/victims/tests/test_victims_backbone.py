@@ -56,3 +56,19 @@ def test_another_network_is_refused_and_changes_nothing(family, source, says):
     with pytest.raises(CheckpointError, match=says):
         load_backbone(network, source().state_dict())
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "network.", "_orig_mod.module."])
+@pytest.mark.parametrize("family", [SkipNet, DynConv])
+def test_a_twin_in_wrappers_and_without_counters_is_as_good(family, prefix):
+    plain, wrapped = family(14), family(14)
+    wrapped.load_state_dict(plain.state_dict())
+    load_backbone(plain, twin().state_dict())
+    old = {
+        f"{prefix}{name}": value
+        for name, value in twin().state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    load_backbone(wrapped, {"state_dict": old})
+    left, right = plain.state_dict(), wrapped.state_dict()
+    assert all(torch.equal(left[name], right[name]) for name in left)

@@ -23,6 +23,7 @@ from leadgrad.victims import (
     record_occupancies,
 )
 from leadgrad.victims.gates import gates
+from leadgrad.victims.surrogates import LEAST_SINGLE_SIZE, LEAST_SIZE
 
 MARGINS = torch.tensor([-2.0, -0.0, 0.0, 0.5], dtype=torch.double)
 
@@ -208,12 +209,40 @@ def test_a_relative_slope_is_that_of_a_sigmoid_over_each_samples_mean_margin():
     torch.testing.assert_close(gradient, slopes * soft * (1 - soft))
 
 
-def test_a_relative_slope_of_scalar_gates_leads_near_decisions_most():
-    margin = torch.tensor([0.01, -4.0], requires_grad=True)
-    occupancy = RelativeSigmoid(3.0)(margin)
-    torch.testing.assert_close(occupancy, torch.sigmoid(torch.tensor([3.0, -3.0])))
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), (-1, 1, 1, 1)])
+@pytest.mark.parametrize("slope", [1.0, 5.0])
+def test_a_relative_slope_of_scalar_gates_is_bounded(shape, slope):
+    sizes = torch.tensor([1e-30, 1e-12, 1e-3, 0.1, 1.0, 2.9, 3.1, 30.0, 1e4])
+    margin = torch.cat([sizes, -sizes, torch.zeros(1)]).reshape(shape).requires_grad_()
+    occupancy = RelativeSigmoid(slope)(margin)
     (gradient,) = torch.autograd.grad(occupancy.sum(), margin)
-    assert float(gradient[0]) == pytest.approx(400 * float(gradient[1]), rel=1e-4)
+    assert ((gradient > 0) | (margin.abs() > 100)).all()
+    assert float(gradient.max()) <= slope / 4 / LEAST_SINGLE_SIZE + 1e-6
+    near = margin.abs() < LEAST_SINGLE_SIZE
+    plain = Sigmoid(slope / LEAST_SINGLE_SIZE)(margin)
+    torch.testing.assert_close(occupancy[near], plain[near])
+    alone = torch.cat([RelativeSigmoid(slope)(one[None]) for one in margin])
+    assert torch.equal(alone, occupancy), "a sample's occupancy depends on its batch"
+
+
+def test_no_gate_outweighs_the_others_by_being_near_its_decision():
+    gates_ = torch.tensor([[1e-30], [0.01], [1.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(RelativeSigmoid(5.0)(gates_).sum(), gates_)
+    assert float(gradient.max() / gradient.min()) < 3
+
+
+def test_a_relative_slope_of_many_units_is_bounded():
+    margin = torch.full((2, 1, 3, 3), 1e-30, requires_grad=True)
+    (gradient,) = torch.autograd.grad(RelativeSigmoid(5.0)(margin).sum(), margin)
+    assert float(gradient.max()) <= 5.0 / 4 / LEAST_SIZE * 1.001
+
+
+def test_a_relative_slope_of_many_units_has_the_bits_of_its_definition():
+    torch.manual_seed(0)
+    for shape in ((4, 1, 5, 7), (3, 2), (2, 64)):
+        margin = 3 * torch.randn(shape)
+        size = margin.abs().reshape(len(margin), -1).mean(1).view(-1, *[1] * (margin.ndim - 1))
+        assert torch.equal(RelativeSigmoid(5.0)(margin), torch.sigmoid(5.0 * margin / size))
 
 
 def test_margins_of_exactly_0_stay_half_occupied():
@@ -232,3 +261,15 @@ def test_the_best_of_some_is_no_single_occupancy():
         BestOf((FGM(), LGM())).occupancy(MARGINS, MARGINS > 0)
     with pytest.raises(ValueError, match="at least one"):
         BestOf(())
+
+
+def test_a_held_surrogate_is_the_same_there_and_has_its_gradient_as_derivative():
+    margin = torch.randn(3, 4, dtype=torch.double)
+    method = LGM(RelativeSigmoid(2.0))
+    held = method.held(margin)
+    hard = margin > 0
+    assert torch.equal(held.occupancy(margin, hard), method.occupancy(margin, hard))
+    assert torch.autograd.gradcheck(lambda q: held.occupancy(q, hard), margin.requires_grad_())
+    assert FGM().held(margin) == FGM()
+    assert LGM().held(margin) == LGM()
+    assert LGM(Sigmoid(1.0)).held(margin) == LGM(Sigmoid(1.0))

@@ -69,3 +69,13 @@ def test_another_network_is_refused_and_changes_nothing(source, says):
     with pytest.raises(CheckpointError, match=says):
         load_shallower(network, source().state_dict())
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_shallow_network_in_wrappers_is_as_good():
+    torch.manual_seed(2)
+    network = ResNet(26, shortcut="B")
+    state = {f"module._orig_mod.{n}": v for n, v in twin(14).state_dict().items()}
+    load_shallower(network, state)
+    left, right = network.state_dict(), grown().state_dict()
+    assert all(torch.equal(left[name], right[name]) for name in left if "layer" not in name)
+    assert torch.equal(left["layer1.1.conv1.weight"], right["layer1.1.conv1.weight"])

@@ -6,8 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from leadgrad.victims.checkpoints import CheckpointError, load_published, read_state
 from leadgrad.victims.network import GatedNetwork
+from leadgrad.victims.state_names import fitted
+from leadgrad.victims.state_tensors import names_of_each
 
 
 def load_backbone(
@@ -36,18 +40,29 @@ def load_backbone(
             "backbone_names in its class"
         )
     own = network.state_dict()
-    given = {}
-    for name, value in read_state(source, sha256).items():
-        for pattern, replacement in network.backbone_names:
-            name = re.sub(pattern, replacement, name)
-        given[name] = value
+    gates = {name: value for name, value in own.items() if re.search(network.gate_names, name)}
+    backbone_names = network.backbone_names
+
+    def place(entries: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+        given = {}
+        for name, value in entries.items():
+            for pattern, replacement in backbone_names:
+                name = re.sub(pattern, replacement, name)
+            given[name] = value
+        return given, len((given.keys() | gates.keys()) ^ own.keys())
+
+    given = fitted((), read_state(source, sha256), place)
     missing = [
-        name for name in own if name not in given and not re.search(network.gate_names, name)
+        name
+        for name in own
+        if name not in given and name not in gates and not name.endswith("num_batches_tracked")
     ]
     if missing:
         raise CheckpointError(
             f"the static network has no {', '.join(missing[:3])}; "
             "it must be the twin of the same depth with shortcut B"
         )
-    gates = {name: value for name, value in own.items() if re.search(network.gate_names, name)}
+    for names in names_of_each(own).values():
+        if any(name in given for name in names):  # a gate's name of one of the twin's tensors
+            gates = {name: value for name, value in gates.items() if name not in names}
     load_published(network, {**gates, **given})

@@ -1,9 +1,8 @@
 """Weights in and out: published containers and key names, our own files, always strictly.
 
-Containers (2D reference page, 1.6): a bare state dict, or one under ``state_dict``; keys may carry
-one ``module.`` (data-parallel wrappers) or ``network.`` (our LightningModules) prefix; old files
-lack ``num_batches_tracked``; a module that a network registers twice may come under either or both
-names.
+Containers (2D reference page, 1.6): a bare state dict, or one under ``state_dict``; names may have
+more or fewer wrappers than the network's (``state_names``); old files lack ``num_batches_tracked``;
+a module that a network registers twice may come under either or both names.
 """
 
 from __future__ import annotations
@@ -18,18 +17,25 @@ from typing import TypeVar
 
 import torch
 from safetensors.torch import load as safetensors_load
-from safetensors.torch import save as safetensors_save
 from torch import Tensor, nn
 
 from leadgrad.victims.atomic import write_atomically
+from leadgrad.victims.state_names import AmbiguousNames, fitted
+from leadgrad.victims.state_tensors import (
+    Identity,
+    names_of_each,
+    own_tensors,
+    plain,
+    same_bits,
+    serialised,
+    unexpanded,
+)
 
 Network = TypeVar("Network", bound=nn.Module)
 
-PREFIXES = ("module.", "network.")
-
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be trusted or does not fit; nothing was loaded."""
+    """A checkpoint that cannot be trusted, written or fitted; no network and no file changed."""
 
 
 def load_published(
@@ -54,16 +60,26 @@ def load_published(
         TypeError: If ``sha256`` is given for a state dict, which is no file.
     """
     origin = "the state dict" if isinstance(source, Mapping) else str(source)
-    state = _complete(network, read_state(source, sha256))
-    _compare(network.state_dict(), state, origin)
-    network.load_state_dict(state, strict=True)
+    given = read_state(source, sha256)
+    own = _own(network)
+    state = _fitted(own, given, origin)
+    _compare(own, state, origin)
+    before = {name: plain(value) for name, value in own.items()}
+    try:
+        _put(network, state)
+        _check_held(network, state, origin)
+    except (RuntimeError, CheckpointError) as error:
+        _put(network, before)
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{origin} was not taken by the network: {error}") from error
     return network
 
 
 def read_state(
     source: Mapping[str, object] | str | os.PathLike[str], sha256: str | None = None
 ) -> dict[str, Tensor]:
-    """The tensors of a container, by name, without its prefix; fitted to no network yet.
+    """The tensors of a container, by the names it has; fitted to no network yet.
 
     Args:
         source: As of ``load_published``.
@@ -88,17 +104,27 @@ def card_path(weights: Path) -> Path:
 def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:
     """Writes the state dict as safetensors, atomically; returns the file's SHA-256 (hex).
 
-    Tensors with two names are written once, under the name that comes last in the state dict.
+    Tensors with two names are written once, under the name that comes last in the state dict. What
+    is written is read back and compared with the network, bit by bit, before it becomes the file.
+
+    Raises:
+        CheckpointError: If the state dict holds what such a file cannot: something else than a
+            tensor, a tensor without values, or one of another layout or dtype.
     """
-    unique = {
-        value.data_ptr(): name for name, value in network.state_dict().items() if value.numel()
-    }
-    state = {
-        name: value.detach().cpu().contiguous()
-        for name, value in network.state_dict().items()
-        if not value.numel() or unique[value.data_ptr()] == name
-    }
-    data = safetensors_save(state, metadata={"class": type(network).__qualname__})
+    own = _own(network)
+    last = {names[-1] for names in names_of_each(own).values()}
+    state = {name: value for name, value in own.items() if name in last}
+    try:
+        data = serialised(state, {"class": type(network).__qualname__})
+    except TypeError as error:
+        raise CheckpointError(str(error)) from error
+    back = _completed(own, safetensors_load(data), names_of_each(own))
+    lost = [name for name, value in own.items() if not same_bits(value, back[name])]
+    if lost or back.keys() != own.keys():
+        raise CheckpointError(
+            f"{path} was not written: read back, {lost[:3] or 'its names'} differ from the "
+            "network's; report this with the network's class"
+        )
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, data)
@@ -149,31 +175,80 @@ def _tensors(content: Mapping[str, object], origin: str) -> dict[str, Tensor]:
         )
     if not all(isinstance(name, str) for name in inner):
         raise CheckpointError(f"{origin} has keys that are no names; expected a state dict")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in inner):
-            inner = {name.removeprefix(prefix): value for name, value in inner.items()}
-            break
     strangers = [name for name, value in inner.items() if not isinstance(value, Tensor)]
     if strangers:
         raise CheckpointError(f"{origin}: {strangers[0]!r} is no tensor; expected a state dict")
     return dict(inner)
 
 
-def _complete(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Adds what a file may leave out: batch counters, and the other name of a tensor with two."""
-    own = network.state_dict()
-    names: dict[int, list[str]] = {}
-    for name, value in own.items():
-        names.setdefault(value.data_ptr(), []).append(name)
-    for name, value in own.items():
-        if name in state:
-            continue
-        twins = [twin for twin in names[value.data_ptr()] if twin in state]
-        if twins:
-            state[name] = state[twins[0]]
-        elif name.endswith(".num_batches_tracked"):
-            state[name] = torch.zeros_like(value)
+def _own(network: nn.Module) -> dict[str, Tensor]:
+    try:
+        return own_tensors(network)
+    except TypeError as error:
+        raise CheckpointError(f"{type(network).__name__}: {error}") from error
+
+
+def _fitted(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str
+) -> dict[str, Tensor]:
+    """The file's tensors under the network's names, as far as they fit."""
+    names = names_of_each(own)
+    zeros = {
+        name: torch.zeros_like(value)
+        for name, value in own.items()
+        if name.endswith("num_batches_tracked")
+    }
+
+    def place(entries: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+        state = {**_completed(own, entries, names)}
+        state |= {name: value for name, value in zeros.items() if name not in state}
+        shapes = (own[name].shape != state[name].shape for name in own.keys() & state.keys())
+        return state, len(own.keys() ^ state.keys()) + sum(shapes)
+
+    try:
+        return fitted(own, given, place)
+    except AmbiguousNames as error:
+        raise CheckpointError(
+            f"{origin} fits the network in more ways than one: {error} may be either of two "
+            "tensors; rename them as the network has them"
+        ) from error
+
+
+def _completed(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    names: Mapping[Identity, list[str]],
+) -> dict[str, Tensor]:
+    """With the other name of every tensor that has two, of which a file may hold either."""
+    state = dict(given)
+    for twins in names.values():
+        there = next((name for name in twins if name in given), None)
+        if there is not None:
+            state |= {name: given[there] for name in twins if name not in given}
     return state
+
+
+def _put(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Loads tensors, those too that the network holds expanded, which PyTorch cannot write to."""
+    own = network.state_dict()
+    repeated = {name for name, value in own.items() if unexpanded(value).shape != value.shape}
+    network.load_state_dict(
+        {name: value for name, value in state.items() if name not in repeated},
+        strict=not repeated,
+    )
+    with torch.no_grad():
+        for name in repeated:
+            target = unexpanded(own[name])
+            target.copy_(state[name][tuple(slice(size) for size in target.shape)])
+
+
+def _check_held(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    for name, value in network.state_dict().items():
+        if not torch.equal(plain(value), plain(state[name].to(value.dtype))):
+            raise CheckpointError(
+                f"{origin} was not taken by the network: {name} shares memory with another tensor "
+                "of it for which the file has other values, or its module changes what it loads"
+            )
 
 
 def _compare(own: Mapping[str, Tensor], state: Mapping[str, Tensor], origin: str) -> None:

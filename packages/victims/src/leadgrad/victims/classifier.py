@@ -67,6 +67,7 @@ class Classifier(VictimTraining):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts right answers."""
         logits, labels = self(batch["image"]), batch["label"]
+        self.check_finite(logits)
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
         self.val_accuracy.update(100.0 * (logits.argmax(1) == labels))
         self.log("val_loss", self.val_loss, on_step=False, on_epoch=True)

@@ -7,6 +7,13 @@ relaxes it, so that the gradient leads, df' = o·dΦ + do·Φ. The method is an 
 set for a whole network by a context manager, exactly as ``train()`` and ``eval()`` set a mode: no
 second model, the same weights.
 
+A forward that a backward pass makes again, as ``torch.utils.checkpoint`` does, has the method of
+the first one, wherever the backward pass runs, and is recorded once.
+
+A gate is one decision, execute or not. A router that chooses one of several experts is no set of
+plain gates: if each expert had one, a changed choice would count as two flipped decisions, and at a
+tie none or two of the experts would run.
+
 One thread per network, as with ``eval()``: another thread would see the switched method.
 """
 
@@ -15,12 +22,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.reach import Reach
+from leadgrad.victims.recomputation import History, Piece, backward_pass, nodes_made
 from leadgrad.victims.surrogates import DEFAULT, Surrogate
 
 
@@ -34,6 +42,13 @@ class GradientMethod:
     def candidates(self) -> tuple[GradientMethod, ...]:
         """The methods an attack is to be run under, of whose results the exact victim picks."""
         return (self,)
+
+    def held(self, margin: Tensor) -> GradientMethod:
+        """Itself with what it takes for constant at this margin as a constant.
+
+        Of that method, at any margin, the gradient is the derivative of the occupancy.
+        """
+        return self
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,10 @@ class LGM(GradientMethod):
             return (self,)
         return tuple(LGM(surrogate, self.forward) for surrogate in DEFAULT)
 
+    def held(self, margin: Tensor) -> LGM:
+        """With the surrogate held."""
+        return self if self.surrogate is None else LGM(self.surrogate.held(margin), self.forward)
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -105,23 +124,90 @@ class Decision:
 Observer = Callable[[Decision], None]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What ``gradient_method`` sets; equal for the same method and the very same reach."""
+
+    method: GradientMethod
+    reach: Reach | None
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Setting) and self.method == other.method and self.reach is other.reach
+        )
+
+
 class Deciding(nn.Module):
     """A module that decides, under the gradient method set for its network.
 
     Attributes:
-        method: Present method.
+        method: Present method; in a forward that a backward pass makes again, the first one's.
         reach: How far an attacker moves the network's input; None where nobody does. Only voxel
             networks look at it, whose decisions are on places that an input may enter.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.method: GradientMethod = FGM()
-        self.reach: Reach | None = None
+        self._present = Setting(FGM(), None)
+        self._entered = -1
+        self._history: History[Setting] = History()
+
+    @property
+    def method(self) -> GradientMethod:
+        """Present method, or that of the forward that is made again."""
+        return self._setting().method
+
+    @method.setter
+    def method(self, method: GradientMethod) -> None:
+        self._present = Setting(method, self._present.reach)
+
+    @property
+    def reach(self) -> Reach | None:
+        """Present reach, or that of the forward that is made again."""
+        return self._setting().reach
+
+    @reach.setter
+    def reach(self, reach: Reach | None) -> None:
+        self._present = Setting(self._present.method, reach)
+
+    def _setting(self) -> Setting:
+        inside = backward_pass()
+        if inside < 0 or inside == self._entered:
+            return self._present
+        return self._history.repeated(self._present)
+
+    def _switch(self, setting: Setting, entered: int) -> None:
+        if not torch.compiler.is_compiling():
+            self._history.change(self._present, Piece(nodes_made(), setting, entered))
+        self._present, self._entered = setting, entered
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without a history: a copy has run nothing."""
+        return {**self.__dict__, "_history": History(), "_entered": -1}
+
+
+class MarginError(ValueError):
+    """A margin that decides nothing: NaN, which no comparison holds for."""
+
+    def __init__(self, gate: Gate, margin: Tensor) -> None:
+        self.gate = gate
+        self._what = (
+            f"{int(margin.isnan().sum())} of {margin.numel()} margins {tuple(margin.shape)} are "
+            "NaN, which would pass for units that are not executed; check the weights and the input"
+        )
+        super().__init__(f"at a gate, {self._what}")
+
+    def find_in(self, network: nn.Module) -> None:
+        """Adds where in ``network`` the gate is."""
+        for name, module in network.named_modules():
+            if module is self.gate:
+                self.args = (f"at gate {name!r} of {type(network).__name__}, {self._what}",)
 
 
 class Gate(Deciding):
     """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
+
+    An infinite margin is a decision like another, without a gradient: -inf never executes.
 
     Args:
         inclusive: Whether a margin of exactly 0 executes (DynConv) or not (SkipNet).
@@ -133,9 +219,19 @@ class Gate(Deciding):
         self.observers: tuple[Observer, ...] = ()
 
     def forward(self, margin: Tensor) -> Tensor:
-        """Occupancy of each margin under the present method."""
+        """Occupancy of each margin under the present method.
+
+        Raises:
+            MarginError: If a margin is NaN. While compiling, which allows no branch on data, its
+                occupancy is NaN instead, which reaches the logits.
+        """
         hard = margin >= 0 if self.inclusive else margin > 0
         occupancy = self.method.occupancy(margin, hard)
+        if torch.compiler.is_compiling():
+            occupancy = torch.where(margin.isnan(), torch.nan, occupancy)
+        # A relaxed occupancy takes the NaN to the logits, and a GPU does not have to wait for it
+        elif not (margin.is_cuda and occupancy.requires_grad) and bool(margin.isnan().any()):
+            raise MarginError(self, margin)
         for observe in self.observers:
             observe(Decision(margin, hard, occupancy))
         return occupancy
@@ -166,17 +262,21 @@ def gradient_method(
 ) -> Iterator[None]:
     """Lets every deciding module of ``network`` use ``method``, and ``reach`` if it needs one.
 
-    The previous methods and reaches return on leaving.
+    The previous methods and reaches return on leaving. An error about a gate names it.
     """
     deciding = [module for module in network.modules() if isinstance(module, Deciding)]
-    previous = [(module, module.method, module.reach) for module in deciding]
+    previous = [(module, module._present, module._entered) for module in deciding]
+    inside = backward_pass()
     try:
         for module in deciding:
-            module.method, module.reach = method, reach
+            module._switch(Setting(method, reach), inside)
         yield
+    except MarginError as error:
+        error.find_in(network)
+        raise
     finally:
-        for module, old, old_reach in previous:
-            module.method, module.reach = old, old_reach
+        for module, old, entered in previous:
+            module._switch(old, entered)
 
 
 @contextmanager
@@ -202,10 +302,19 @@ def record_occupancies(network: nn.Module) -> Iterator[list[Tensor]]:
 @contextmanager
 def _observed(network: nn.Module, observer: Observer) -> Iterator[None]:
     previous = [(gate, gate.observers) for gate in gates(network)]
+    inside = backward_pass()
+
+    def once(decision: Decision) -> None:
+        if backward_pass() == inside:  # else a forward that is made again
+            observer(decision)
+
     try:
         for gate, old in previous:
-            gate.observers = (*old, observer)
+            gate.observers = (*old, once)
         yield
+    except MarginError as error:
+        error.find_in(network)
+        raise
     finally:
         for gate, old in previous:
             gate.observers = old

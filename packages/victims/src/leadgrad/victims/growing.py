@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from leadgrad.victims.checkpoints import CheckpointError, load_published, read_state
 from leadgrad.victims.resnet import ResNet
 from leadgrad.victims.skipnet import SkipNet
+from leadgrad.victims.state_names import fitted
 
 SILENCED = ("bn2.weight", "bn2.bias")
 """Of an added block: with both at 0 it adds nothing to its input."""
@@ -40,8 +41,12 @@ def load_shallower(
         CheckpointError: If the weights are no shallower network's of that kind; the network is then
             unchanged.
     """
-    given = dict(read_state(source, sha256))
     own = network.state_dict()
+
+    def place(entries: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+        return dict(entries), len(entries.keys() - own.keys())
+
+    given = fitted((), read_state(source, sha256), place)
     block = "group{}_layer{}." if isinstance(network, SkipNet) else "layer{}.{}."
     added: dict[str, Tensor] = {}
     for stage in (1, 2, 3):
@@ -68,7 +73,7 @@ def starts_deeper(network: nn.Module, source: str | os.PathLike[str]) -> bool:
     if isinstance(network, ResNet):
         return True
     return isinstance(network, SkipNet) and any(
-        name.startswith("control.") for name in read_state(source)
+        ".control." in f".{name}" for name in read_state(source)
     )
 
 

@@ -15,6 +15,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from leadgrad.victims.voxel_grid import voxel_index
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -37,6 +39,8 @@ class Reach:
                 raise ValueError(f"{name} must be finite and at least 0 metres, got {value}")
         if self.origin.ndim != 2 or self.origin.shape[1] != 3:
             raise ValueError(f"origin must be points (N, 3), got {tuple(self.origin.shape)}")
+        if not bool(self.origin.isfinite().all()):
+            raise ValueError("origin holds positions that are not finite; repair the scene")
 
 
 OFFSETS = tuple(product((0, -1, 1), repeat=3))
@@ -72,9 +76,8 @@ def candidate_pairs(
             "of the very points that the network sees"
         )
     with torch.no_grad():
-        index = {
-            side: ((coords + side * reach.step_m) / voxel_m).floor().long() for side in (0, -1, 1)
-        }
+        exact = coords.double()
+        index = {side: voxel_index(exact + side * reach.step_m, voxel_m) for side in (0, -1, 1)}
         changed = {side: index[side] != index[0] for side in (-1, 1)}
         points = [torch.arange(len(coords), device=coords.device)]
         voxels = [index[0]]
@@ -82,7 +85,8 @@ def candidate_pairs(
             moves = [changed[side][:, axis] for axis, side in enumerate(offset) if side]
             point = torch.stack(moves).all(0).nonzero().squeeze(1)
             voxel = torch.stack([index[side][point, axis] for axis, side in enumerate(offset)], 1)
-            kept = _kept(voxel, reach.origin[point], voxel_m, reach.eps_m, any_axis=any_axis)
+            origin = reach.origin[point].double()
+            kept = _kept(voxel.double(), origin, voxel_m, reach.eps_m, any_axis=any_axis)
             points.append(point[kept])
             voxels.append(voxel[kept])
         return torch.cat(points), torch.cat(voxels)

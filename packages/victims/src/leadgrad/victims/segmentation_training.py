@@ -76,6 +76,7 @@ class SceneSegmenter(VictimTraining):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Counts answers, and returns them. Shape: (P,), int64."""
         logits = self(batch["coords"], batch["color"], batch["scene"]).float()
+        self.check_finite(logits)
         answers: Tensor = logits.argmax(1)
         self.val_counts.update(answers, batch["label"])
         loss = F.cross_entropy(logits, batch["label"], ignore_index=IGNORE, reduction="sum")

@@ -57,6 +57,19 @@ class VictimTraining(LightningModule):
         self.log_dict(logged, batch_size=size)
         return loss
 
+    def check_finite(self, logits: Tensor) -> None:
+        """Refuses validation logits (N, K) that are no prediction.
+
+        Raises:
+            ValueError: If one is not finite: the greatest of some NaN would be class 0.
+        """
+        bad = int((~logits.isfinite().all(1)).sum())
+        if bad:
+            raise ValueError(
+                f"{bad} of {len(logits)} validation logits are not finite in epoch "
+                f"{self.current_epoch}: the training has diverged; lower the learning rate"
+            )
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The recipe, over the run's number of steps and the parameters that are not frozen."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

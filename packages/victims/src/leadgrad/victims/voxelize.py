@@ -21,6 +21,7 @@ from leadgrad.victims.relations import relation
 from leadgrad.victims.soft_or import segment_or
 from leadgrad.victims.sparse import SparseTensor, unique_coordinates
 from leadgrad.victims.sparse.coordinates import COORDINATE_LIMIT
+from leadgrad.victims.voxel_grid import in_voxels, voxel_index
 from leadgrad.victims.voxel_methods import relations
 
 LEAST_WEIGHT = 1e-10  # below it a voxel's weights count as none (3D reference page, 3.4)
@@ -98,8 +99,8 @@ class Voxelizer(Deciding):
             scene: Which scene of the batch each point is in, from 0. Shape: (N,); all 0 if None.
 
         Raises:
-            ValueError: If there is no point, shapes disagree, or a position is not finite or too
-                far away to be numbered.
+            ValueError: If there is no point, shapes disagree, a colour is not finite, or a position
+                is not finite or too far away to be numbered.
         """
         self._check(coords, color, scene)
         scenes = torch.zeros_like(coords[:, 0], dtype=torch.int64) if scene is None else scene
@@ -113,8 +114,8 @@ class Voxelizer(Deciding):
         return self._relaxed(coords, color, scenes)
 
     def index(self, coords: Tensor) -> Tensor:
-        """The voxel that each position is in, floor(x / v). Shape: (N, 3), int64."""
-        return (coords.detach() / self.voxel_m).floor().long()
+        """The voxel that each position is in (``voxel_grid``). Shape: (N, 3), int64."""
+        return voxel_index(coords, self.voxel_m)
 
     def occupied(self, coords: Tensor, scene: Tensor | None = None) -> Tensor:
         """The voxels that hold a point: batch, x, y, z, sorted. Shape: (M, 4), int64."""
@@ -126,7 +127,7 @@ class Voxelizer(Deciding):
         voxels, inverse, first = unique_coordinates(torch.cat([scene[:, None], index], 1))
         feats = color - 0.5
         if self.coordinate_features:
-            feats = torch.cat([feats, _centred(index.to(color.dtype), scene)], 1)
+            feats = torch.cat([feats, _centred(index.double(), scene).to(color.dtype)], 1)
         tensor = SparseTensor(voxels, feats[first])
         return Voxels(tensor, lambda logits: logits[inverse], inverse)
 
@@ -138,12 +139,14 @@ class Voxelizer(Deciding):
         else:
             point, index = candidate_pairs(coords, self.voxel_m, self.reach, any_axis=soft.any_axis)
         voxels, voxel, _ = unique_coordinates(torch.cat([scene[point, None], index], 1))
-        margins = 0.5 - (index + 0.5 - coords[point] / self.voxel_m).abs()
+        position = in_voxels(coords, self.voxel_m)
+        # In float64 up to the difference, so that a point is inside of its own voxel
+        margins = (0.5 - (index.double() + 0.5 - position[point]).abs()).to(coords.dtype)
         weights = {one: relation(one, margins) for one in {soft.input, soft.output}}
         entering = weights[soft.input]
         feats = color - 0.5
         if self.coordinate_features:
-            feats = torch.cat([feats, _centred(coords / self.voxel_m, scene)], 1)
+            feats = torch.cat([feats, _centred(position, scene).to(color.dtype)], 1)
         total = _gathered(entering[:, None], voxel, len(voxels))
         mean = _gathered(entering[:, None] * feats[point], voxel, len(voxels)) / torch.where(
             total < LEAST_WEIGHT, torch.ones_like(total), total
@@ -180,6 +183,12 @@ class Voxelizer(Deciding):
             raise ValueError(f"coords and color must both be (N, 3), got {shapes[0]}, {shapes[1]}")
         if scene is not None and scene.shape != (count,):
             raise ValueError(f"scene must be ({count},), got {tuple(scene.shape)}")
+        if not bool(color.isfinite().all()):
+            first = int((~color.isfinite().all(1)).nonzero()[0])
+            raise ValueError(
+                f"colours must be finite, that of point {first} is {color[first].tolist()}; "
+                "repair the scene"
+            )
         limit_m = COORDINATE_LIMIT * self.voxel_m
         # NaN is not within any limit either; floor would make it an ordinary, bogus voxel
         bad = ~(coords.detach().abs() < limit_m).all(1)
@@ -192,7 +201,10 @@ class Voxelizer(Deciding):
 
 
 def _centred(position: Tensor, scene: Tensor) -> Tensor:
-    """Positions (N, 3) with x and y less their mean over each scene's points."""
+    """Positions (N, 3), float64, with x and y less their mean over each scene's points.
+
+    In float32 the mean of a million points is off by hundredths of a voxel.
+    """
     count = int(scene.max()) + 1
     ones = _gathered(torch.ones_like(position[:, :1]), scene, count)
     mean = _gathered(position[:, :2], scene, count) / ones.clamp_min(1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.attacks import sample_generator
-from leadgrad.pipelines.checks.methods import Kind, Replay, kind
+from leadgrad.pipelines.checks.methods import Held, Kind, Replay, kind
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
 from leadgrad.pipelines.checks.verdicts import Check, Question
 from leadgrad.victims import FGM, GradientMethod
@@ -117,7 +117,8 @@ def differentiable(network: nn.Module, method: GradientMethod, x: Tensor) -> For
 
     Returns:
         Under a method that freezes occupancies, the network with them held; under a relaxation, the
-        soft network; the kind of any other method, whose gradient is that of no forward.
+        soft network, with what the method takes for constant held at ``x``; the kind of any other
+        method, whose gradient is that of no forward.
     """
     with torch.no_grad():
         _, decisions = under(network, method, x)
@@ -126,7 +127,7 @@ def differentiable(network: nn.Module, method: GradientMethod, x: Tensor) -> For
         held = [each.occupancy for each in decisions]
         return lambda at: under(network, Replay(held), at)[0]
     if relation is Kind.RELAXED:
-        return lambda at: under(network, method, at)[0]
+        return lambda at: under(network, Held(method, decisions), at)[0]
     return relation
 
 
