@@ -184,7 +184,7 @@ def _parse_header(path: Path, file: BinaryIO) -> PlyHeader:
                 properties[-1].append((name, kind))
             else:
                 # Were it a misspelt property, binary rows would be read shifted.
-                raise ValueError(f"no line begins with {word!r}")
+                raise ValueError(f"{word!r} begins no line of a PLY header")
         if not elements or elements[0][0] != "vertex" or elements[0][1] < 0 or not properties[0]:
             raise ValueError(f"the first element must be vertex, found {elements or 'none'}")
         if any(kind == "list" for _, kind in properties[0]):

@@ -8,13 +8,13 @@ from typing import Literal
 
 from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.ply import PlyError
+from leadgrad.data.scene_check import Scene, SceneError, check_scene
 from leadgrad.data.scene_files import (
     FORMAT,
     INDEX_NAME,
     NotPreparedError,
     SceneFileError,
     SceneIndex,
-    check_scene,
     header_notes,
     read_index,
     read_scene,
@@ -23,7 +23,6 @@ from leadgrad.data.scene_files import (
     write_index,
     write_scene,
 )
-from leadgrad.data.scene_loaders import Scene
 
 
 class PrepareError(OSError):
@@ -38,7 +37,7 @@ class RawScene:
         name: Name of the scene; a slash makes a folder.
         files: The files it is made from.
         read: Reads it. Returns the scene and notes on what was remarkable, and raises
-            `SceneFileError` or `PlyError` when the files are bad.
+            `SceneError` or `PlyError` when the files are bad.
     """
 
     name: str
@@ -136,7 +135,7 @@ def find_raw_problems(find: Callable[[], Sequence[RawScene]], num_classes: int) 
         try:
             scene, remarks = scan.read()
             check_scene(scene, scan.name, num_classes)
-        except (SceneFileError, PlyError, OSError) as error:
+        except (SceneError, PlyError, OSError) as error:
             problems.append(f"{scan.name}: {' '.join(str(error).split())}")
             continue
         notes.extend(f"{scan.name}: {note}" for note in (*remarks, *_oddities(scene)))
@@ -167,7 +166,7 @@ def find_prepared_problems(root: Path, *, dataset: str, num_classes: int) -> Fol
         path = scene_path(root, name)
         try:
             scene = read_scene(path, num_classes)
-        except SceneFileError as error:
+        except SceneError as error:
             problems.append(str(error))
             continue
         if len(scene) != size:
@@ -192,7 +191,7 @@ def _prepare(
             )
         scene, notes = scan.read()
         check_scene(scene, scan.name, num_classes)
-    except (SceneFileError, PlyError, OSError) as error:
+    except (SceneError, PlyError, OSError) as error:
         # What an earlier source gave must not stand in for this one.
         path.unlink(missing_ok=True)
         problem = " ".join(str(error).split())
@@ -211,7 +210,7 @@ def _kept(path: Path, source: str, num_classes: int) -> int | None:
     try:
         if header_notes(path, "source") == (source,):
             return len(read_scene(path, num_classes))
-    except (PlyError, SceneFileError):
+    except (PlyError, SceneError):
         pass  # a damaged file is made again
     return None
 
