@@ -11,7 +11,7 @@ from leadgrad.data.cifar_files import (
     find_layout,
 )
 from leadgrad.data.cifar_pickle import CifarFileError
-from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.folder_report import FolderReport, one_line
 from leadgrad.data.own_files import own_entries
 
 # MD5 of the files inside the official python archive.
@@ -110,5 +110,4 @@ def _md5_note(path: Path) -> tuple[str, ...]:
 
 
 def _one_line(path: Path, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if str(path) in text else f"{path}: {text}"
+    return one_line(error if str(path) in str(error) else f"{path}: {error}")
