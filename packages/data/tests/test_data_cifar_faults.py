@@ -222,7 +222,7 @@ def test_one_pass_lists_every_kind_of_fault(tmp_path, write_cifar):
     (folder / "test_batch").unlink()
     (folder / "test_batch").mkdir()
     (folder / "batches.meta").unlink()
-    (folder / "thumbs.db").write_bytes(b"x")
+    (folder / "notes.txt").write_bytes(b"x")
     (folder / "readme.html").write_text("part of the official archive")
     report = find_problems(folder)
     expected = [
@@ -231,7 +231,7 @@ def test_one_pass_lists_every_kind_of_fault(tmp_path, write_cifar):
         "data_batch_3: 1 labels",
         "data_batch_4: holds 4 images but 1 labels",
         "test_batch: missing",
-        "thumbs.db: unexpected",
+        "notes.txt: unexpected",
     ]
     assert len(report.problems) == len(expected)
     for problem, part in zip(report.problems, expected, strict=True):

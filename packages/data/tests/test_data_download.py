@@ -1,5 +1,6 @@
 import hashlib
 import io
+import sys
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -102,6 +103,31 @@ def test_download_through_the_datamodule(tmp_path, server, monkeypatch):
     assert names(root) == [FOLDER]  # neither archive nor scratch is left
     datamodule.prepare_data()
     assert len(server.requests) == 1  # nothing is fetched twice
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal that knows few characters, and fails at the others."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("columns", ["80", "12"])
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "büro-Ж.tar.gz", "b\udcfcro.tar.gz"])
+def test_the_progress_bar_can_be_shown_by_any_terminal(
+    tmp_path, server, monkeypatch, encoding, columns, name
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = io.BytesIO()
+    terminal = Terminal(shown, encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    part = tmp_path / f"{name}.part"
+    cifar_download._download(server.url, part)
+    assert part.read_bytes() == server.content
+    assert sys.stdout is terminal
+    assert shown.getvalue().decode(encoding)
 
 
 def test_nothing_is_fetched_unless_asked(tmp_path, server):

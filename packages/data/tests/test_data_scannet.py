@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from leadgrad.data.ply import write_vertices
-from leadgrad.data.scannet import ScanNet, SplitError
+from leadgrad.data.ply import read_vertices, write_vertices
+from leadgrad.data.scannet import ScanNet, SplitError, read_names
 from leadgrad.data.scannet_prepare import (
     CLASS_NAMES,
     find_scans,
@@ -197,6 +197,70 @@ def test_every_bad_scan_is_named_and_the_others_are_prepared(source, tmp_path):
             ScanNet(root, {"validation": [NAMES[0], name]}).predict_dataloader()
 
 
+AXES = ("x", "y", "z")
+
+
+def as_types(path, **types):
+    """The file again, with other types of its properties."""
+    old = read_vertices(path, ())
+    new = np.empty(len(old), [(name, types.get(name, old.dtype[name])) for name in old.dtype.names])
+    for name in old.dtype.names:
+        new[name] = old[name]
+    write_vertices(path, new, [])
+    return new
+
+
+@pytest.mark.parametrize("origin", [0.0, 990.0, -995.0])
+@pytest.mark.parametrize("double", [("", ".labels"), ("",), (".labels",)])
+def test_doubles_and_floats_of_one_mesh_agree(tmp_path, origin, double):
+    """What rounding to float32 changes is no other vertex, whichever file has the doubles."""
+    places = np.random.default_rng(0).random((41, 3)) * 5 + origin
+    write_scan(tmp_path, "scene0000_00", coords=places)
+    for suffix in double:
+        path = tmp_path / "scene0000_00" / f"scene0000_00_vh_clean_2{suffix}.ply"
+        vertices = as_types(path, x="<f8", y="<f8", z="<f8")
+        for axis, name in enumerate(AXES):
+            vertices[name] = places[:, axis]
+        write_vertices(path, vertices, [])
+    scene, _ = find_scans(tmp_path)[0].read()
+    assert np.array_equal(scene.coords, places.astype(np.float32))
+
+
+def test_map_coordinates_are_called_too_far_out_with_the_remedy(tmp_path):
+    write_scan(tmp_path, "scene0000_00")
+    for suffix in ("", ".labels"):
+        path = tmp_path / "scene0000_00" / f"scene0000_00_vh_clean_2{suffix}.ply"
+        vertices = as_types(path, x="<f8", y="<f8", z="<f8")
+        vertices["x"] += 455_123.4567
+        vertices["y"] += 5_412_345.6789
+        write_vertices(path, vertices, [])
+    (problem,) = verify_raw_scannet(tmp_path).problems
+    assert "41 points are not finite or beyond 1000 m" in problem
+    assert "subtract an origin near the scene, in float64" in problem
+    first = float(re.search(r"the first is \[([\d.]+),", problem)[1])
+    assert first == vertices["x"][0]  # as in the file, not rounded
+
+
+def test_coordinates_beyond_float32_are_refused_without_a_warning(tmp_path):
+    write_scan(tmp_path, "scene0000_00")
+    path = tmp_path / "scene0000_00" / "scene0000_00_vh_clean_2.ply"
+    vertices = as_types(path, x="<f8")
+    vertices["x"][3] = 1e300
+    write_vertices(path, vertices, [])
+    (problem,) = verify_raw_scannet(tmp_path).problems
+    assert "1 points are not finite or beyond 1000 m, the first is [1e+300" in problem
+
+
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path):
+    write_scan(tmp_path, "scene0000_00")
+    path = tmp_path / "scene0000_00" / "scene0000_00_vh_clean_2.labels.ply"
+    vertices = as_types(path, label="<f4")
+    vertices["label"] += 0.5
+    write_vertices(path, vertices, [])
+    (problem,) = verify_raw_scannet(tmp_path).problems
+    assert "label must be of a whole type such as ushort, found float32" in problem
+
+
 def test_the_official_annotation_faults_are_mended(tmp_path):
     for name, wrong in (("scene0270_00", 50), ("scene0270_02", 50), ("scene0384_00", 149)):
         write_scan(tmp_path, name, labels=np.where(np.arange(41) == 5, wrong, 1))
@@ -286,6 +350,14 @@ class TestSplits:
         assert datamodule.split("validation").names == (NAMES[1],)
         with pytest.raises(SplitError, match=r"scannetv2_train.txt is missing; .* pass splits="):
             datamodule.train_dataloader()
+
+    def test_a_file_with_a_byte_order_mark_is_read_and_a_binary_one_is_named(self, tmp_path):
+        path = tmp_path / "mine.txt"
+        path.write_bytes(f"{NAMES[2]}\r\n{NAMES[0]}".encode("utf-8-sig"))
+        assert read_names(path) == [NAMES[2], NAMES[0]]
+        path.write_bytes(b"scene\xff\n")
+        with pytest.raises(SplitError, match=r"mine.txt: is no UTF-8 text"):
+            read_names(path)
 
     @pytest.mark.parametrize(
         ("splits", "error", "message"),

@@ -89,13 +89,87 @@ def test_a_missing_property_is_named(path):
         (b"binary_little_endian", b"binary_middle_endian"),
         (b"format binary_little_endian 1.0\n", b""),
         (b"property uchar red", b"property uchar x"),
-        (b"made here", b"made h\xe9re"),
+        # Left out, it would shift all that follows.
+        (b"property uchar red", b"propertx uchar red"),
     ],
 )
 def test_a_damaged_header_is_refused(path, old, new):
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(PlyError, match="the header is damaged"):
         read_vertices(path, ())
+
+
+REMARKS = {
+    "UTF-8": (
+        "comment Büro\u2028element vertex 9\u0085".encode(),
+        "Büro\u2028element vertex 9\u0085",
+    ),
+    "Latin-1": (b"comment B\xfcro", r"B\xfcro"),
+    "the end": (b"comment before end_header\tx", "before end_header\tx"),
+    "only the end": (b"comment end_header", "end_header"),
+    "keywords": (b"comment element vertex 9", "element vertex 9"),
+    "control characters": (b"comment a\x0bb\x1cend_header\x0c", "a\x0bb\x1cend_header"),
+    "blanks": (b" comment \t two  words \t", "two  words"),
+    "empty": (b"comment", ""),
+    "long": (b"comment " + b"x" * 200_000, "x" * 200_000),
+    "obj_info": (b"obj_info end_header \xfc element vertex 9", None),
+    "a blank line": (b" \t", None),
+}
+
+
+@pytest.mark.parametrize("remark", REMARKS)
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("rows", ["little", "big", "ascii"])
+def test_a_remark_changes_nothing(tmp_path, vertices, remark, ending, rows):
+    line, comment = REMARKS[remark]
+    if rows == "ascii":
+        form, body = b"ascii", b"".join(b"%g %d %d\n" % tuple(row) for row in vertices.tolist())
+        body = body.replace(b"\n", ending)
+    else:
+        form = f"binary_{rows}_endian".encode()
+        # After the header's CR the first row begins with the byte of an LF.
+        vertices["x"] = np.frombuffer(b"\n\n\n\n", "<f4")
+        order = {"little": "<", "big": ">"}[rows]
+        body = vertices.astype(DTYPE.newbyteorder(order)).tobytes()
+        assert body.startswith(b"\n")
+    head = [b"ply ", b"format " + form + b" 1.0", line, b"element\tvertex  5 ", b"property float x"]
+    head += [b"property  uint8 red\t", line, b"property uint16 label", b"end_header \t"]
+    path = tmp_path / "scene.ply"
+    path.write_bytes(ending.join(head) + ending + body)
+    assert np.array_equal(read_vertices(path, ("x", "red", "label")), vertices)
+    assert read_header(path).comments == (() if comment is None else (comment,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("char", "int8"), "i1"), (("uchar", "uint8"), "u1"), (("short", "int16"), "i2"),
+        (("ushort", "uint16"), "u2"), (("int", "int32"), "i4"), (("uint", "uint32"), "u4"),
+        (("int64",), "i8"), (("uint64",), "u8"), (("float", "float32"), "f4"),
+        (("double", "float64"), "f8"),
+    ],
+)  # fmt: skip
+def test_every_type_keeps_its_values(tmp_path, names, kind):
+    values = np.array([0, 1, 100], dtype=[("v", f"<{kind}")])
+    write_vertices(tmp_path / "own.ply", values, [])
+    own = read_vertices(tmp_path / "own.ply", ("v",))
+    assert (own.dtype, own["v"].tolist()) == (values.dtype, [0, 1, 100])
+    for name in names:
+        head = (
+            f"ply\nformat binary_big_endian 1.0\nelement vertex 3\nproperty {name} v\nend_header\n"
+        )
+        (tmp_path / "v.ply").write_bytes(
+            head.encode() + values.astype([("v", f">{kind}")]).tobytes()
+        )
+        assert read_vertices(tmp_path / "v.ply", ("v",))["v"].tolist() == [0, 1, 100]
+
+
+def test_any_comment_can_be_written(tmp_path, vertices):
+    comments = ["Büro 3", "two\nlines\r\nend_header", "b\udcfcro", "end_header"]
+    write_vertices(tmp_path / "a.ply", vertices, comments)
+    assert np.array_equal(read_vertices(tmp_path / "a.ply", ()), vertices)
+    expected = ("Büro 3", "two lines end_header", r"b\udcfcro", "end_header")
+    assert read_header(tmp_path / "a.ply").comments == expected
 
 
 TEXT = "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty uchar red\nend_header\n"
@@ -109,6 +183,8 @@ TEXT = "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty ucha
         ("1.5 2\n2.5\n", "a vertex cannot be read"),
         ("1.5 2\nx 3\n", "a vertex cannot be read"),
         ("1.5 2\n2.5 3\n3.5 4\n", "1 lines follow"),
+        ("1.5 2\n\n", "holds 1 of 2 vertices"),
+        ("1.5 2\x0b2.5 3\n", "holds 1 of 2 vertices"),
     ],
 )
 def test_damaged_text_rows_are_refused(tmp_path, rows, message):
@@ -116,6 +192,13 @@ def test_damaged_text_rows_are_refused(tmp_path, rows, message):
     path.write_text(TEXT + rows)
     with pytest.raises(PlyError, match=message):
         read_vertices(path, ())
+
+
+def test_blank_lines_among_text_rows_are_no_rows(tmp_path):
+    path = tmp_path / "text.ply"
+    faces = "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    path.write_text(TEXT.replace("end_header\n", faces) + "\n1.5 2\n \n2.5 3\n3 0 1 0\n")
+    assert read_vertices(path, ())["x"].tolist() == [1.5, 2.5]
 
 
 def test_carriage_returns_do_no_harm(tmp_path):

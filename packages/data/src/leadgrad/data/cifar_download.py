@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import sys
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 # From the data set's page, which also states the digest.
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -107,6 +109,7 @@ def _download(url: str, part: Path) -> None:
 
 def _receive(response: HTTPResponse, part: Path, have: int) -> int | None:
     """Write one response to `part` and return the size of the whole file, if it is known."""
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -128,7 +131,11 @@ def _receive(response: HTTPResponse, part: Path, have: int) -> int | None:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress, part.open("ab" if resumed else "wb") as file:
+    console = Console(file=cast(TextIO, _Terminal(sys.stdout)))
+    with (
+        Progress(*columns, console=console) as progress,
+        part.open("ab" if resumed else "wb") as file,
+    ):
         task = progress.add_task(part.name.removesuffix(".part"), total=total, completed=have)
         while chunk := response.read(_CHUNK_BYTES):
             try:
@@ -139,6 +146,20 @@ def _receive(response: HTTPResponse, part: Path, have: int) -> int | None:
                 ) from error
             progress.advance(task, len(chunk))
     return total
+
+
+class _Terminal:
+    """A text stream that spells out what its encoding lacks, such as the dots of a cut-off word."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        encoding = self.stream.encoding or "utf-8"
+        return self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _is_complete(error: urllib.error.HTTPError, have: int) -> bool:

@@ -11,7 +11,8 @@ from leadgrad.data.cifar_files import (
     find_layout,
 )
 from leadgrad.data.cifar_pickle import CifarFileError
-from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.folder_report import FolderReport, one_line
+from leadgrad.data.own_files import own_entries
 
 # MD5 of the files inside the official python archive.
 _OFFICIAL_MD5 = {
@@ -59,9 +60,9 @@ def find_problems(root: str | Path) -> FolderReport:
         notes.extend(_md5_note(path))
     meta_problems, meta_notes = _check_meta(folder, layout)
     known = {*layout.batches, layout.meta, *layout.extra}
-    strangers = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
+    unknown = [entry for entry in own_entries(folder) if entry.name not in known]
     return FolderReport(
-        (*problems, *meta_problems, *(f"{folder / name}: unexpected" for name in strangers)),
+        (*problems, *meta_problems, *(f"{entry}: unexpected" for entry in unknown)),
         (*notes, *meta_notes),
     )
 
@@ -109,5 +110,4 @@ def _md5_note(path: Path) -> tuple[str, ...]:
 
 
 def _one_line(path: Path, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if str(path) in text else f"{path}: {text}"
+    return one_line(error if str(path) in str(error) else f"{path}: {error}")

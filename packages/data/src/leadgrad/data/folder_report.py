@@ -14,3 +14,17 @@ class FolderReport:
 
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("problems", "notes"):
+            object.__setattr__(self, name, tuple(one_line(line) for line in getattr(self, name)))
+
+
+def one_line(text: object) -> str:
+    """Return a message as one line of UTF-8; bytes of a path that are none are spelt out.
+
+    Args:
+        text: A message or an error.
+    """
+    lines = str(text).encode("utf-8", "backslashreplace").decode().splitlines()
+    return " ".join(line.strip() for line in lines)

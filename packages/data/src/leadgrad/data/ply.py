@@ -2,10 +2,12 @@
 
 A PLY file is a text header that declares elements (here ``vertex``), each with a number of rows
 and typed properties, and then the rows, as text or binary (G. Turk, "The PLY Polygon File Format",
-1994). Only the vertices are read; faces and what else follows them are not looked at.
+1994). Only the vertices are read; faces and what else follows them are not looked at. The header is
+taken line by line as bytes: a comment may hold anything but a line end.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +16,23 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-# Both spellings of each type that PLY files use.
+# Both spellings of each type that PLY files use, and the two of 64 bits that only some know.
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
     "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
-    "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
+    "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "int64": "i8", "uint64": "u8",
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint"}
-_NAMES |= {"f4": "float", "f8": "double"}
+_NAMES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
 _BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
-# A header is a few hundred bytes; a file without its end is no PLY file.
-_MAX_HEADER_BYTES = 1 << 16
+# Lines end in LF, CR LF, or, as in Turk's own words, CR. Which it is shows in the first line: after
+# a CR the rows may begin with the byte of an LF.
+_BEGIN = re.compile(rb"ply[ \t]*(\r?\n|\r)")
+_END = re.compile(rb"\n[ \t]*end_header[ \t\r]*\n")
+_END_AFTER_CR = re.compile(rb"\r[ \t]*end_header[ \t]*\r")
+# Most headers are this long at most; of a longer one as much again is read, and so on.
+_HEADER_BYTES = 1 << 12
 
 
 class PlyError(ValueError):
@@ -40,7 +47,8 @@ class PlyHeader:
         count: Number of vertices.
         dtype: One vertex; the fields are the properties in the file's order.
         text: Whether the rows are text.
-        comments: The comment lines, without the word ``comment``.
+        comments: The comment lines, without the word ``comment``. Bytes that are no UTF-8 are spelt
+            out, so that any comment can be printed.
         offset: Where the rows begin, in bytes.
         last: Whether nothing but the vertices follows.
     """
@@ -109,18 +117,22 @@ def write_vertices(path: Path, vertices: NDArray[Any], comments: Sequence[str]) 
     Args:
         path: The file; its folder is made if need be.
         vertices: Structured array whose fields become the properties. Shape: (N,).
-        comments: Lines for the header.
+        comments: Lines for the header; a line end in one becomes a blank.
 
     Raises:
         OSError: The file cannot be written; nothing is left of it.
     """
     little = vertices.astype(vertices.dtype.newbyteorder("<"), copy=False)
-    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {line}" for line in comments)]
+    lines = ["ply", "format binary_little_endian 1.0", *(_comment(line) for line in comments)]
     lines.append(f"element vertex {len(little)}")
     for name in little.dtype.names or ():
         lines.append(f"property {_NAMES[little.dtype[name].str[1:]]} {name}")
-    head = "\n".join([*lines, "end_header", ""]).encode("ascii")
+    head = "\n".join([*lines, "end_header", ""]).encode("utf-8", "backslashreplace")
     write_atomically(path, head + little.tobytes())
+
+
+def _comment(line: str) -> str:
+    return "comment " + re.sub(r"[\r\n]+", " ", line)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -146,33 +158,33 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _parse_header(path: Path, file: BinaryIO) -> PlyHeader:
-    start = file.read(_MAX_HEADER_BYTES)
-    if not start.startswith(b"ply"):
-        raise PlyError(f"{path}: is no PLY file, it begins with {start[:8]!r}")
-    end = start.find(b"end_header")
-    newline = start.find(b"\n", end)
-    if end < 0 or newline < 0:
-        raise PlyError(f"{path}: has no end_header; the header is cut off")
-    file.seek(newline + 1)
+    """The header of a file, which then stands where the rows begin."""
+    lines, offset = _header_lines(path, file)
+    file.seek(offset)
     byte_order, text, comments = "", False, []
     elements: list[tuple[str, int]] = []
     properties: list[list[tuple[str, str]]] = []
     try:
-        for line in start[:end].decode("ascii").splitlines()[1:]:
-            word, _, rest = line.strip().partition(" ")
+        for line in lines:
+            word, *words = line.decode("utf-8", "backslashreplace").split()
             if word == "comment":
-                comments.append(rest)
+                comments.append(_remark(line))
+            elif word == "obj_info":
+                pass
             elif word == "format":
-                byte_order = _BYTE_ORDERS[rest.split()[0]]
-                text = rest.startswith("ascii")
+                byte_order = _BYTE_ORDERS[words[0]]
+                text = words[0] == "ascii"
             elif word == "element":
-                name, number = rest.split()
+                name, number = words
                 elements.append((name, int(number)))
                 properties.append([])
             elif word == "property":
                 # A list's type is "list", which the table below lacks; only vertices look there.
-                kind, name = rest.split()[0], rest.split()[-1]
+                kind, name = words[0], words[-1]
                 properties[-1].append((name, kind))
+            else:
+                # Were it a misspelt property, binary rows would be read shifted.
+                raise ValueError(f"{word!r} begins no line of a PLY header")
         if not elements or elements[0][0] != "vertex" or elements[0][1] < 0 or not properties[0]:
             raise ValueError(f"the first element must be vertex, found {elements or 'none'}")
         if any(kind == "list" for _, kind in properties[0]):
@@ -184,15 +196,35 @@ def _parse_header(path: Path, file: BinaryIO) -> PlyHeader:
         raise PlyError(f"{path}: the header is damaged: it names no format")
     # Point clouds often declare an empty list of faces.
     last = all(count == 0 for _, count in elements[1:])
-    return PlyHeader(elements[0][1], dtype, text, tuple(comments), newline + 1, last)
+    return PlyHeader(elements[0][1], dtype, text, tuple(comments), offset, last)
+
+
+def _header_lines(path: Path, file: BinaryIO) -> tuple[list[bytes], int]:
+    """The lines between ``ply`` and ``end_header`` that are not blank, and where the rows begin."""
+    content = file.read(_HEADER_BYTES)
+    begin = _BEGIN.match(content)
+    if begin is None:
+        raise PlyError(f"{path}: is no PLY file, it begins with {content[:8]!r}")
+    after_cr = begin[1] == b"\r"
+    pattern = _END_AFTER_CR if after_cr else _END
+    while (end := pattern.search(content)) is None:
+        more = file.read(len(content))
+        if not more:
+            raise PlyError(f"{path}: has no end_header; the header is cut off")
+        content += more
+    lines = content[begin.end() : end.start()].split(b"\r" if after_cr else b"\n")
+    return [line for line in lines if line.strip()], end.end()
+
+
+def _remark(line: bytes) -> str:
+    return line.strip()[len("comment") :].strip().decode("utf-8", "backslashreplace")
 
 
 def _text_rows(path: Path, header: PlyHeader, body: bytes) -> NDArray[Any]:
-    if header.last and header.count and not body.endswith(b"\n"):
+    if header.last and header.count and not body.endswith((b"\n", b"\r")):
         raise PlyError(f"{path}: cut off, the last line has no line end")
-    lines = body.decode("ascii", errors="replace").splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
+    # Split as bytes: text has further characters that end a line.
+    lines = [line.decode("ascii", "replace") for line in body.splitlines() if line.strip()]
     if len(lines) < header.count:
         raise PlyError(f"{path}: cut off, holds {len(lines)} of {header.count} vertices")
     if header.last and len(lines) > header.count:

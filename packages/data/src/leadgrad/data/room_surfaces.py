@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadgrad.data.draws import Draws
-from leadgrad.data.scene_loaders import Scene
+from leadgrad.data.scene_check import Scene
 
 Point3 = tuple[float, float, float]
 

@@ -10,7 +10,8 @@ from leadgrad.data.room_surfaces import sample_room
 from leadgrad.data.scannet import PALETTE, published_augmentation
 from leadgrad.data.scannet_prepare import CLASS_NAMES
 from leadgrad.data.scene_augment import SceneAugmentation
-from leadgrad.data.scene_loaders import Scene, SceneSource
+from leadgrad.data.scene_check import Scene
+from leadgrad.data.scene_loaders import SceneSource
 from leadgrad.data.scenes import SceneDataModule
 
 _POINTS = (1_000, 1_000_000)

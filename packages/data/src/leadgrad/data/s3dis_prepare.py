@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.own_files import own_entries
 from leadgrad.data.s3dis_text import read_points
-from leadgrad.data.scene_batch import IGNORE_LABEL, MAX_COORD_M
+from leadgrad.data.scene_batch import IGNORE_LABEL
+from leadgrad.data.scene_check import Scene, check_coords
 from leadgrad.data.scene_files import SceneFileError
-from leadgrad.data.scene_loaders import Scene
 from leadgrad.data.scene_prepare import (
     Outcome,
     RawScene,
@@ -50,20 +51,19 @@ def find_rooms(source: str | Path) -> list[RawScene]:
         SceneFileError: There are none, or `source` holds several copies of the set.
     """
     root = Path(source)
-    if not any(root.glob("Area_*")):
-        copies = sorted(path for path in root.glob(_FOLDER) if path.is_dir())
+    if not any(path.is_dir() for path in own_entries(root, "Area_*")):
+        copies = [path for path in own_entries(root, _FOLDER) if path.is_dir()]
         if len(copies) != 1:
             raise SceneFileError(
                 f"{source}: holds no folder Area_* and {len(copies)} folders {_FOLDER}, expected "
                 "one; pass the folder that holds Area_1 and so on"
             )
         root = copies[0]
-    folders = sorted(path for path in root.glob("Area_*/*") if path.is_dir())
     rooms = []
-    for folder in folders:
-        if folder.name.startswith("."):
+    for folder in own_entries(root, "Area_*/*"):
+        if not folder.is_dir():
             continue
-        files = tuple(sorted((folder / "Annotations").glob("*.txt")))
+        files = tuple(own_entries(folder / "Annotations", "*.txt"))
         name = f"{folder.parent.name}/{folder.name}"
         rooms.append(RawScene(name, files, partial(read_room, folder, files)))
     if not rooms:
@@ -84,6 +84,7 @@ def read_room(folder: Path, files: Sequence[Path]) -> tuple[Scene, tuple[str, ..
 
     Raises:
         SceneFileError: There is no file, one is damaged, or its name begins with no class.
+        SceneError: A coordinate is not finite, or too far out.
         OSError: A file cannot be read.
     """
     if not files:
@@ -107,12 +108,7 @@ def read_room(folder: Path, files: Sequence[Path]) -> tuple[Scene, tuple[str, ..
         if lines != len(points):
             notes.append(f"{whole.name} has {lines} lines, the annotations {len(points)} points")
     # Checked before thinning, whose voxel numbers would overflow.
-    wrong = np.flatnonzero(~(np.abs(points[:, :3]) <= MAX_COORD_M).all(axis=1))
-    if len(wrong):
-        raise SceneFileError(
-            f"{folder}: {len(wrong)} points are not finite or beyond {MAX_COORD_M:g} m, the first "
-            f"is {points[wrong[0], :3].tolist()} at point {wrong[0]} of the annotations"
-        )
+    check_coords(points[:, :3], folder, listed=" of the annotations")
     coords = points[:, :3].astype(np.float32)
     kept, label = thin(coords, np.concatenate(labels))
     return Scene(coords[kept], points[kept, 3:].astype(np.uint8), label), tuple(notes)

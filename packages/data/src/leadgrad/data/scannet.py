@@ -126,19 +126,23 @@ def read_names(path: Path) -> list[str]:
     """Read a split file.
 
     Args:
-        path: One name per line; blanks, empty lines and a suffix ``.ply`` are taken off, and a
-            last line without a line end counts like any other.
+        path: One name per line, in UTF-8; blanks, empty lines and a suffix ``.ply`` are taken off,
+            and a last line without a line end counts like any other.
 
     Returns:
         The names, in order.
 
     Raises:
         NotPreparedError: There is no such file.
-        SplitError: It holds no name, or one twice.
+        SplitError: It is no text, holds no name, or one twice.
     """
     if not path.is_file():
         raise NotPreparedError(f"{path}: there is no such split file")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        content = path.read_bytes().decode("utf-8-sig")  # Windows' editors begin with a mark
+    except UnicodeDecodeError as error:
+        raise SplitError(f"{path}: is no UTF-8 text ({error}); save it as such") from None
+    lines = (line.strip() for line in content.splitlines())
     return _checked([line.removesuffix(".ply") for line in lines if line], str(path))
 
 

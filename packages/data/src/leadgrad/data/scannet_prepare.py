@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.own_files import own_entries
 from leadgrad.data.ply import read_vertices
 from leadgrad.data.scene_batch import IGNORE_LABEL
+from leadgrad.data.scene_check import Scene, check_coords
 from leadgrad.data.scene_files import SceneFileError
-from leadgrad.data.scene_loaders import Scene
 from leadgrad.data.scene_prepare import (
     Outcome,
     RawScene,
@@ -59,7 +60,7 @@ def find_scans(source: str | Path, names: Sequence[str] | None = None) -> list[R
     if (root / "scans").is_dir():
         root = root / "scans"
     if names is None:
-        names = sorted(path.name for path in root.glob("scene*") if path.is_dir())
+        names = [path.name for path in own_entries(root, "scene*") if path.is_dir()]
     if not names:
         raise SceneFileError(
             f"{source}: holds no ScanNet scan; pass the folder that holds scene0000_00 and so on"
@@ -86,6 +87,7 @@ def read_scan(name: str, points: Path, labels: Path) -> tuple[Scene, tuple[str, 
     Raises:
         PlyError: A file is damaged or lacks a property.
         SceneFileError: The two files do not belong together, or a label is no NYU40 number.
+        SceneError: A coordinate is not finite, or too far out.
         OSError: A file is missing; the benchmark's test scans have no labels.
     """
     vertices = read_vertices(points, _POINT)
@@ -94,9 +96,14 @@ def read_scan(name: str, points: Path, labels: Path) -> tuple[Scene, tuple[str, 
         raise SceneFileError(
             f"{labels}: holds {len(labelled)} labels, {points.name} {len(vertices)} vertices"
         )
-    coords = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float32)
+    coords = np.stack([vertices[axis] for axis in "xyz"], axis=1)
     twin = np.stack([labelled[axis] for axis in "xyz"], axis=1)
-    apart = np.flatnonzero((np.abs(coords - twin) > _SAME_VERTEX_M).any(axis=1))
+    # Compared as the files have them: rounded to float32 first, a mesh far out would differ from
+    # its own double coordinates.
+    check_coords(coords, points)
+    check_coords(twin, labels)
+    distance = np.abs(coords.astype(np.float64) - twin.astype(np.float64))
+    apart = np.flatnonzero((distance > _SAME_VERTEX_M).any(axis=1))
     if len(apart):
         raise SceneFileError(
             f"{labels}: {len(apart)} vertices lie elsewhere than in {points.name}, the first is "
@@ -108,6 +115,11 @@ def read_scan(name: str, points: Path, labels: Path) -> tuple[Scene, tuple[str, 
                 f"{points}: {channel} must be uchar, found {vertices.dtype[channel]}"
             )
     color = np.stack([vertices[channel] for channel in ("red", "green", "blue")], axis=1)
+    if labelled.dtype["label"].kind not in "iu":
+        raise SceneFileError(
+            f"{labels}: label must be of a whole type such as ushort, found "
+            f"{labelled.dtype['label']}"
+        )
     number = labelled["label"].astype(np.int64)
     wrong, right = FIXES.get(name, (0, 0))
     number[number == wrong] = right
@@ -119,7 +131,7 @@ def read_scan(name: str, points: Path, labels: Path) -> tuple[Scene, tuple[str, 
         )
     table = np.full(_NYU40_COUNT + 1, IGNORE_LABEL, dtype=np.uint8)
     table[list(NYU40.values())] = np.arange(len(NYU40))
-    return Scene(coords, color, table[number]), ()
+    return Scene(coords.astype(np.float32), color, table[number]), ()
 
 
 def prepare_scannet(

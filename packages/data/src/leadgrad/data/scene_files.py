@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leadgrad.data.own_files import own_entries
 from leadgrad.data.ply import PlyError, read_header, read_vertices, write_atomically, write_vertices
-from leadgrad.data.scene_batch import IGNORE_LABEL, MAX_COORD_M
-from leadgrad.data.scene_loaders import Scene, SceneSource
+from leadgrad.data.scene_check import Scene, SceneError, check_scene
+from leadgrad.data.scene_loaders import SceneSource
 
 INDEX_NAME = "scenes.json"
 # Part of every source digest: a change of what is written prepares every scene anew.
@@ -27,8 +28,8 @@ _COLUMNS = {"x": "<f4", "y": "<f4", "z": "<f4"} | dict.fromkeys(("red", "green",
 _VERTEX = np.dtype([*_COLUMNS.items(), ("label", "u1")])
 
 
-class SceneFileError(ValueError):
-    """A scene's file is damaged, or holds what a scene must not hold."""
+class SceneFileError(SceneError):
+    """A scene's file is damaged or missing, or is not the one expected."""
 
 
 class NotPreparedError(FileNotFoundError):
@@ -115,42 +116,6 @@ def scene_path(root: Path, name: str) -> Path:
     return root / f"{name}.ply"
 
 
-def check_scene(scene: Scene, where: Path | str, num_classes: int) -> None:
-    """Check what a scene holds.
-
-    One point, duplicate points and labels that are all 255 are allowed.
-
-    Args:
-        scene: The scene.
-        where: What to call it in an error.
-        num_classes: Number of classes.
-
-    Raises:
-        SceneFileError: No point, numbers of rows that differ, a coordinate that is NaN, infinite
-            or beyond `MAX_COORD_M`, or a label that is neither a class nor 255.
-    """
-    if len(scene) == 0:
-        raise SceneFileError(f"{where}: holds no point")
-    if not len(scene.coords) == len(scene.color) == len(scene.label):
-        raise SceneFileError(
-            f"{where}: holds {len(scene.coords)} points, {len(scene.color)} colours and "
-            f"{len(scene.label)} labels"
-        )
-    # A NaN compares as False.
-    wrong = np.flatnonzero(~(np.abs(scene.coords) <= MAX_COORD_M).all(axis=1))
-    if len(wrong):
-        raise SceneFileError(
-            f"{where}: {len(wrong)} points are not finite or beyond {MAX_COORD_M:g} m, the first "
-            f"is {scene.coords[wrong[0]].tolist()} at point {wrong[0]}"
-        )
-    strange = np.flatnonzero((scene.label >= num_classes) & (scene.label != IGNORE_LABEL))
-    if len(strange):
-        raise SceneFileError(
-            f"{where}: {len(strange)} labels are neither in 0..{num_classes - 1} nor "
-            f"{IGNORE_LABEL}, the first is {scene.label[strange[0]]} at point {strange[0]}"
-        )
-
-
 def write_scene(path: Path, scene: Scene, *, source: str, notes: Sequence[str]) -> None:
     """Write a prepared scene, whole or not at all.
 
@@ -186,8 +151,8 @@ def read_scene(path: Path, num_classes: int) -> Scene:
         The scene.
 
     Raises:
-        SceneFileError: The file is missing or damaged, a flipped bit included, or `check_scene`
-            refuses what it holds.
+        SceneFileError: The file is missing or damaged, a flipped bit included.
+        SceneError: `check_scene` refuses what it holds.
     """
     try:
         recorded = header_notes(path, "content")
@@ -272,7 +237,8 @@ def read_index(root: Path, dataset: str, command: str) -> SceneIndex:
 
 def stray_scenes(root: Path, known: Collection[str]) -> list[str]:
     """Return the names of scenes that lie in a prepared folder but are not among `known`."""
-    names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.ply"))
+    files = own_entries(root, "**/*.ply")
+    names = (path.relative_to(root).with_suffix("").as_posix() for path in files)
     return sorted(name for name in names if name not in known)
 
 

@@ -1,40 +1,20 @@
-"""What stands between scenes and a batch: the scene, where it comes from, the reader, the dealing.
+"""What stands between scenes and a batch: where a scene comes from, the reader, the dealing.
 
 P points of a batch, B scenes of a batch, N scenes of a split.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from leadgrad.data.loaders import Batch, Reader
 from leadgrad.data.scene_augment import Points, SceneAugmentation
+from leadgrad.data.scene_check import Scene, check_scene
 from leadgrad.data.striping import StripedBatchSampler
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One labelled point cloud, in the order of its file.
-
-    Attributes:
-        coords: Metres. Shape: (P, 3), float32.
-        color: RGB. Shape: (P, 3), uint8.
-        label: Class number, or 255. Shape: (P,), uint8.
-    """
-
-    coords: NDArray[np.float32]
-    color: NDArray[np.uint8]
-    label: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        """Return the number of points."""
-        return len(self.coords)
 
 
 class SceneSource(ABC):
@@ -73,6 +53,8 @@ class SceneReader(Reader):
         augmentation: Applied to each scene, seeded by its key. None serves scenes as they are.
         max_points: Once a batch's scenes together exceed this, those that follow are left out,
             and so is the one that exceeds it unless it is the first. None sets no bound.
+        num_classes: Check what each scene holds, with this number of classes; see `check_scene`.
+            None checks nothing.
     """
 
     def __init__(
@@ -82,15 +64,28 @@ class SceneReader(Reader):
         count: int | None = None,
         augmentation: SceneAugmentation | None = None,
         max_points: int | None = None,
+        num_classes: int | None = None,
     ) -> None:
         self.source = source
         self.count = len(source) if count is None else min(count, len(source))
         self.augmentation = augmentation
         self.max_points = max_points
+        self.num_classes = num_classes
 
     def __len__(self) -> int:
         """Return the number of scenes."""
         return self.count
+
+    def scene(self, index: int) -> Scene:
+        """Return one scene as its source has it.
+
+        Raises:
+            SceneError: It holds what a scene must not hold.
+        """
+        scene = self.source.read(index)
+        if self.num_classes is not None:
+            check_scene(scene, f"scene {index} ({self.source.names[index]})", self.num_classes)
+        return scene
 
     def __getitem__(self, key: int) -> Batch:
         """Return the batch of one scene."""
@@ -103,7 +98,7 @@ class SceneReader(Reader):
         points = 0
         for key in keys:
             index = key % self.count
-            scene = self.source.read(index)
+            scene = self.scene(index)
             # A division, not a product with 1/255: only then is k/255 the nearest float.
             color = scene.color.astype(np.float32) / np.float32(255)
             parts: Points = (scene.coords, color, scene.label.astype(np.int64))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.folder_report import FolderReport, one_line
 from leadgrad.data.ply import PlyError
+from leadgrad.data.scene_check import Scene, SceneError, check_scene
 from leadgrad.data.scene_files import (
     FORMAT,
     INDEX_NAME,
     NotPreparedError,
     SceneFileError,
     SceneIndex,
-    check_scene,
     header_notes,
     read_index,
     read_scene,
@@ -23,7 +23,6 @@ from leadgrad.data.scene_files import (
     write_index,
     write_scene,
 )
-from leadgrad.data.scene_loaders import Scene
 
 
 class PrepareError(OSError):
@@ -38,7 +37,7 @@ class RawScene:
         name: Name of the scene; a slash makes a folder.
         files: The files it is made from.
         read: Reads it. Returns the scene and notes on what was remarkable, and raises
-            `SceneFileError` or `PlyError` when the files are bad.
+            `SceneError` or `PlyError` when the files are bad.
     """
 
     name: str
@@ -51,7 +50,7 @@ class Outcome:
     """What became of one scan.
 
     Attributes:
-        name: Name of the scene.
+        name: Name of the scene, as it can be printed.
         position: Its number, 1..total.
         total: Number of scans.
         state: "prepared" now, "kept" from an earlier run, or "bad".
@@ -136,8 +135,8 @@ def find_raw_problems(find: Callable[[], Sequence[RawScene]], num_classes: int) 
         try:
             scene, remarks = scan.read()
             check_scene(scene, scan.name, num_classes)
-        except (SceneFileError, PlyError, OSError) as error:
-            problems.append(f"{scan.name}: {' '.join(str(error).split())}")
+        except (SceneError, PlyError, OSError) as error:
+            problems.append(f"{scan.name}: {error}")
             continue
         notes.extend(f"{scan.name}: {note}" for note in (*remarks, *_oddities(scene)))
     return FolderReport(tuple(problems), tuple(notes))
@@ -167,7 +166,7 @@ def find_prepared_problems(root: Path, *, dataset: str, num_classes: int) -> Fol
         path = scene_path(root, name)
         try:
             scene = read_scene(path, num_classes)
-        except SceneFileError as error:
+        except SceneError as error:
             problems.append(str(error))
             continue
         if len(scene) != size:
@@ -182,26 +181,23 @@ def find_prepared_problems(root: Path, *, dataset: str, num_classes: int) -> Fol
 def _prepare(
     scan: RawScene, root: Path, position: int, total: int, recipe: str, num_classes: int
 ) -> Outcome:
-    path = scene_path(root, scan.name)
+    path, name = scene_path(root, scan.name), one_line(scan.name)
     try:
         source = _source_digest(scan, recipe)
         kept = _kept(path, source, num_classes)
         if kept is not None:
-            return Outcome(
-                scan.name, position, total, "kept", kept, notes=header_notes(path, "note")
-            )
+            return Outcome(name, position, total, "kept", kept, notes=header_notes(path, "note"))
         scene, notes = scan.read()
         check_scene(scene, scan.name, num_classes)
-    except (SceneFileError, PlyError, OSError) as error:
+    except (SceneError, PlyError, OSError) as error:
         # What an earlier source gave must not stand in for this one.
         path.unlink(missing_ok=True)
-        problem = " ".join(str(error).split())
-        return Outcome(scan.name, position, total, "bad", 0, problem=problem)
+        return Outcome(name, position, total, "bad", 0, problem=one_line(error))
     try:
         write_scene(path, scene, source=source, notes=notes)
     except OSError as error:
         raise PrepareError(_cannot_write(path, error, 16 * len(scene))) from error
-    return Outcome(scan.name, position, total, "prepared", len(scene), notes=notes)
+    return Outcome(name, position, total, "prepared", len(scene), notes=tuple(map(one_line, notes)))
 
 
 def _kept(path: Path, source: str, num_classes: int) -> int | None:
@@ -211,7 +207,7 @@ def _kept(path: Path, source: str, num_classes: int) -> int | None:
     try:
         if header_notes(path, "source") == (source,):
             return len(read_scene(path, num_classes))
-    except (PlyError, SceneFileError):
+    except (PlyError, SceneError):
         pass  # a damaged file is made again
     return None
 
@@ -221,7 +217,8 @@ def _source_digest(scan: RawScene, recipe: str) -> str:
     for path in scan.files:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+        # A name on disk need not be UTF-8.
+        digest.update(f"{path.name} {content}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
