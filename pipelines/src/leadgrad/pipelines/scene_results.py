@@ -12,6 +12,7 @@ from leadgrad.pipelines.results import provenance, versions
 from leadgrad.pipelines.rundir import digest
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_scores import Displacement, class_ious, mean_class_iou
+from leadgrad.victims.voxel_grid import voxel_index
 
 
 def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
@@ -83,8 +84,8 @@ def architecture_change(voxels: Tensor) -> dict[str, Any]:
 
 def changed_voxel(record: SceneRecord, voxel_m: float) -> int:
     """Number of points that are in another voxel than before."""
-    index = [(x / voxel_m).floor() for x in (record.clean_inputs, record.adv_inputs)]
-    return int((index[0] != index[1]).any(1).sum())
+    before, after = (voxel_index(x, voxel_m) for x in (record.clean_inputs, record.adv_inputs))
+    return int((before != after).any(1).sum())
 
 
 def scene_summary(
