@@ -135,7 +135,7 @@ class DemoReport:
             for name, method, colour in lines:
                 entries = [self.cells[row, name, method] for row in rows]
                 points = [self.clean[name], *(entry.accuracy for entry in entries)]
-                label = "static ResNet-14" if name == "static" else f"{victim}, {method}"
+                label = "static twin" if name == "static" else f"{victim}, {method}"
                 axes.plot(
                     [0, *(row.eps_255 for row in rows)], points, "o-", color=colour, label=label
                 )

@@ -22,6 +22,9 @@ from torch import Tensor
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.victims.atomic import write_atomically
 
+NAMED = 8
+"""Differing keys that a refusal names."""
+
 
 class RunError(ValueError):
     """A run directory that does not fit the command, or is damaged; nothing in it was changed."""
@@ -245,12 +248,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    if "code" not in old and "code" in new:
+        new = {**new, "code": "known"}  # one line, not one for each module
     before, after = flatten(old), flatten(new)
     differing = [
         f"{key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} now"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
+    if len(differing) > NAMED:
+        differing[NAMED:] = [f"and {len(differing) - NAMED} more keys"]
     if differing:
         raise RunError(
             f"{path} holds another run ({'; '.join(differing)}); give another --run_dir, "
