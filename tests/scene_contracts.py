@@ -6,7 +6,7 @@ import numpy as np
 from scene_config import NETWORK
 
 from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise
-from leadgrad.data import S3DIS, ScanNet, SceneDataModule, SyntheticRooms
+from leadgrad.data import S3DIS, ScanNet, SceneDataModule, SceneFolder, SyntheticRooms
 from leadgrad.data.s3dis_prepare import prepare_s3dis
 from leadgrad.data.scannet_prepare import prepare_scannet
 from leadgrad.victims import MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
@@ -59,7 +59,21 @@ def s3dis(root: Path) -> SceneDataModule:
     return S3DIS(root / "ready", areas, attack_split="test")
 
 
-DATA = {"SyntheticRooms": rooms, "ScanNet": scannet, "S3DIS": s3dis}
+def folder(root: Path) -> SceneDataModule:
+    """Files of arrays: three scenes to attack, and one to train on."""
+    draws = np.random.default_rng(0)
+    for split, number in (("train", 0), ("test", 0), ("test", 1), ("test", 2)):
+        (root / split).mkdir(exist_ok=True)
+        np.savez(
+            root / split / f"room_{number}.npz",
+            coords=draws.random((40, 3)) * 3,
+            features=draws.integers(0, 256, (40, 3), dtype=np.uint8),
+            labels=draws.integers(0, 4, 40),
+        )
+    return SceneFolder(root, num_classes=4)
+
+
+DATA = {"SyntheticRooms": rooms, "ScanNet": scannet, "S3DIS": s3dis, "SceneFolder": folder}
 """Data with three scenes to attack, made below a folder."""
 
 VICTIMS = {

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leadgrad.data.contract import DataSetError
 from leadgrad.data.s3dis import S3DIS
 from leadgrad.data.s3dis_prepare import (
     CLASS_NAMES,
@@ -235,6 +236,31 @@ def test_notes_survive_a_resume(source, tmp_path):
     assert report.problems == ()
     assert len(report.notes) == 2
     assert "hallway_6: ceiling_1.txt: line 6 is left out" in report.notes[0]
+
+
+def test_names_that_are_no_utf_8_are_prepared_and_can_be_printed(source, tmp_path):
+    area = source / "Stanford3dDataset_v1.2" / "Area_5"
+    write_room(area, "b\udcfcro", {"wall_1": lines(GRID), "chair_\udcfc": lines(GRID)})
+    write_room(area, "schl\udcfcssel", {"wall_1": lines(GRID)[:-15]})
+    write_room(area, "Büro 3", {"wall_1": "1 2 3 4\x1005 6\n" + lines(GRID)})
+    root = tmp_path / "ready\udcfc"
+    for state in ("prepared", "kept"):
+        found = {outcome.name: outcome for outcome in prepare_s3dis(source, root)}
+        assert found[r"Area_5/b\udcfcro"].state == found["Area_5/Büro 3"].state == state
+        assert found[r"Area_5/schl\udcfcssel"].state == "bad"
+        for outcome in found.values():
+            "".join((outcome.name, outcome.problem, *outcome.notes)).encode()
+    reports = verify_raw_s3dis(source), verify_s3dis(root)
+    for report in reports:
+        assert len(report.problems) == 1
+        "".join((*report.problems, *report.notes)).encode()
+    clean = {"train": ["Area_1"], "test": ["Area_1"]}
+    assert S3DIS(root, clean).manifest()["count"] == 2
+    (area / "schl\udcfcssel" / "Annotations" / "wall_1.txt").write_text(lines(GRID))
+    list(prepare_s3dis(source, root))
+    # A run's records are UTF-8.
+    with pytest.raises(DataSetError, match=r"no printable text, 'Area_5/b\\udcfcro'; rename"):
+        S3DIS(root).manifest()
 
 
 def test_a_room_of_one_point_and_an_ignored_one(source, tmp_path):

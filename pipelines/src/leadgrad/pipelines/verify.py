@@ -16,7 +16,6 @@ from rich.table import Table
 from torch import Tensor
 
 from leadgrad.attacks import BudgetError
-from leadgrad.data import ImageDataModule
 from leadgrad.data.base import ImageSplit
 from leadgrad.pipelines import parsing
 from leadgrad.pipelines.attack_module import AttackModule
@@ -110,19 +109,6 @@ def _weights_problems(run: AttackDirectory[Any], expected: str) -> list[str]:
     return [] if sha == expected else [f"{run.weights} has SHA-256 {sha}, the run used {expected}"]
 
 
-class _Saved(ImageDataModule):
-    """The clean images and labels that a run saved, to be described as the data set's were."""
-
-    split_names = ("saved",)
-
-    def __init__(self, saved: ImageSplit) -> None:
-        super().__init__(attack_split="saved")
-        self.saved = saved
-
-    def load_split(self, name: str) -> ImageSplit:
-        return self.saved
-
-
 def _data(run: RunDirectory, module: AttackModule) -> Examined:
     """The saved clean images and labels are those that were attacked."""
     images, labels, problems = [], [], []
@@ -131,11 +117,11 @@ def _data(run: RunDirectory, module: AttackModule) -> Examined:
         labels.append(record.label)
         if not torch.equal(images[-1].to(record.clean_inputs.dtype) / 255, record.clean_inputs):
             problems.append(f"batch {number}: clean images are no whole levels")
-    sha = _Saved(ImageSplit(torch.cat(images), torch.cat(labels))).manifest()["sha256"]
+    sha = ImageSplit(torch.cat(images), torch.cat(labels)).sha256()
     expected = run.run()["fingerprint"]["data"]["sha256"]
     if sha != expected:
         problems.append(f"clean images or labels have SHA-256 {sha}, the data set has {expected}")
-    return str(sha)[:12], problems
+    return sha[:12], problems
 
 
 def _budget(run: RunDirectory, module: AttackModule) -> Examined:

@@ -8,6 +8,7 @@ from leadgrad.data.rooms import SyntheticRooms
 from leadgrad.data.s3dis import S3DIS
 from leadgrad.data.scannet import ScanNet
 from leadgrad.data.scene_batch import check_scene_batch
+from leadgrad.data.scene_folder import SceneFolder
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.data.striping import StripedBatchSampler
 
@@ -19,6 +20,7 @@ __all__ = [
     "ImageDataModule",
     "ScanNet",
     "SceneDataModule",
+    "SceneFolder",
     "StripedBatchSampler",
     "SyntheticRooms",
     "check_batch",

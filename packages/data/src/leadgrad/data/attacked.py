@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, SequentialSampler
 
+from leadgrad.data.contract import check_classes, is_stated, required
 from leadgrad.data.loaders import Batch, EpochSampler, Reader, keep_batch
 from leadgrad.data.striping import StripedBatchSampler
 
@@ -39,10 +40,11 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
 
     Raises:
         ValueError: An argument is out of its range.
+        DataSetError: The class's own `num_classes` and `class_names` do not fit.
     """
 
-    num_classes: int
-    class_names: tuple[str, ...]
+    num_classes: int = required("the number of classes")
+    class_names: tuple[str, ...] = required("a tuple with the name of each class")
     split_names: tuple[str, ...] = ("train", "validation", "test")
 
     # What error messages call the smallest batch, and what is served.
@@ -59,6 +61,8 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
         attack_split: str,
     ) -> None:
         super().__init__()
+        if all(is_stated(type(self), name) for name in ("num_classes", "class_names")):
+            self._check_classes()
         if batch_size < 1:
             raise ValueError(
                 f"batch_size must be at least {self._smallest_batch}, got {batch_size}"
@@ -92,6 +96,10 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
         """
 
     @abstractmethod
+    def _check_loaded(self, name: str, split: SplitT) -> None:
+        """Refuse a split that breaks the contract, as soon as it is loaded."""
+
+    @abstractmethod
     def _reader(self, split: SplitT, count: int | None = None) -> Reader:
         """The reader of the first `count` samples of a split, or of all, as they are."""
 
@@ -118,10 +126,14 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
 
         Raises:
             ValueError: There is no such split.
+            DataSetError: The data set states or holds something else than it must.
         """
         self._check_split(name)
         if name not in self._splits:
-            self._splits[name] = self.load_split(name)
+            self._check_classes()
+            loaded = self.load_split(name)
+            self._check_loaded(name, loaded)
+            self._splits[name] = loaded
         return self._splits[name]
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -213,6 +225,9 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+    def _check_classes(self) -> None:
+        check_classes(self.num_classes, self.class_names, type(self).__name__)
 
     def _check_split(self, name: str) -> None:
         if name not in self.split_names:

@@ -1,20 +1,27 @@
 """The datamodule every image set derives from. `BATCH_TABLE` says what a batch holds."""
 
-import hashlib
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
 
 from leadgrad.data.attacked import AttackedDataModule
 from leadgrad.data.augment import CropFlip
 from leadgrad.data.batch import BATCH_TABLE, BatchError, check_batch
+from leadgrad.data.contract import check_images
 from leadgrad.data.loaders import Batch, BatchReader, ImageSplit
 
 __all__ = ["BATCH_TABLE", "Batch", "BatchError", "ImageDataModule", "ImageSplit", "check_batch"]
+
+if TYPE_CHECKING:
+    from leadgrad.data.image_arrays import ImageArrays
 
 
 class ImageDataModule(AttackedDataModule[ImageSplit]):
     """Serves a labelled image set whose splits fit in memory as uint8.
 
-    A subclass sets the class attributes and writes `load_split`; see the package's README. What
-    can be done with it, and the other attributes, are described at `AttackedDataModule`.
+    A subclass sets the class attributes and writes `load_split`, see the package's README;
+    `from_arrays` needs neither. What can be done with it, and the other attributes, are described
+    at `AttackedDataModule`.
 
     Args:
         batch_size: Samples per batch and device.
@@ -52,9 +59,35 @@ class ImageDataModule(AttackedDataModule[ImageSplit]):
             attack_split=attack_split,
         )
 
+    @staticmethod
+    def from_arrays(images: ArrayLike, labels: ArrayLike, **settings: Any) -> "ImageArrays":
+        """Serve images that are in memory.
+
+        Args:
+            images: RGB, uint8. Shape: (N, 3, H, W).
+            labels: Class numbers. Shape: (N,).
+            settings: Further arguments of `leadgrad.data.image_arrays.ImageArrays`, such as
+                `class_names` and `limit`.
+
+        Returns:
+            The datamodule, with copies of the arrays.
+
+        Raises:
+            DataSetError: The images or labels are of another type, shape or range.
+            ValueError: Another argument is out of its range.
+        """
+        from leadgrad.data.image_arrays import ImageArrays  # which derives from this class
+
+        return ImageArrays(images, labels, **settings)
+
     def augmentation(self) -> CropFlip | None:
         """Return what training images go through; None leaves them as they are."""
         return None
+
+    def _check_loaded(self, name: str, split: ImageSplit) -> None:
+        where = f"split {name!r} of {type(self).__name__}"
+        size = getattr(self, "image_size", None)
+        check_images(split, where, num_classes=self.num_classes, image_size=size)
 
     def _reader(self, split: ImageSplit, count: int | None = None) -> BatchReader:
         return BatchReader(split.first(count))
@@ -63,8 +96,4 @@ class ImageDataModule(AttackedDataModule[ImageSplit]):
         return BatchReader(self.split("train"), self.augmentation())
 
     def _attacked_sha256(self) -> str:
-        attacked = self.split(self.attack_split).first(self.limit)
-        digest = hashlib.sha256(str(tuple(attacked.images.shape)).encode())
-        digest.update(attacked.images.contiguous().numpy().data)
-        digest.update(attacked.labels.contiguous().numpy().astype("<i8").data)
-        return digest.hexdigest()
+        return self.split(self.attack_split).first(self.limit).sha256()

@@ -1,5 +1,6 @@
 """What stands between uint8 images in memory and a batch: the reader and the training order."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ class ImageSplit:
     def first(self, limit: int | None) -> "ImageSplit":
         """Return the first `limit` samples, or all of them."""
         return ImageSplit(self.images[:limit], self.labels[:limit])
+
+    def sha256(self) -> str:
+        """Return the digest, in hex, of the shape, the images and the labels."""
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().astype("<i8").data)
+        return digest.hexdigest()
 
 
 class Reader(Dataset[Batch], ABC):

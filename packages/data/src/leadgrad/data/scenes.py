@@ -7,23 +7,31 @@ a budget has to allow for that.
 """
 
 import hashlib
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
 from torch.utils.data import DataLoader
 
 from leadgrad.data.attacked import AttackedDataModule
+from leadgrad.data.contract import DataSetError
 from leadgrad.data.loaders import Batch
+from leadgrad.data.palette import Palette, check_palette, distinct_colors
 from leadgrad.data.scene_augment import SceneAugmentation
 from leadgrad.data.scene_batch import IGNORE_LABEL
 from leadgrad.data.scene_loaders import SceneReader, SceneSource, SizedBatchSampler
+
+if TYPE_CHECKING:
+    from leadgrad.data.scene_arrays import SceneArrays
 
 
 class SceneDataModule(AttackedDataModule[SceneSource]):
     """Serves a set of labelled point clouds.
 
-    A subclass sets the class attributes and writes `load_split`. What can be done with it, and the
-    other attributes, are described at `AttackedDataModule`, whose samples are scenes here.
+    A subclass sets the class attributes and writes `load_split`; `from_arrays` needs neither. What
+    can be done with it, and the other attributes, are described at `AttackedDataModule`, whose
+    samples are scenes here.
 
     Args:
         batch_size: Scenes per batch and device. An attack usually takes one.
@@ -35,14 +43,14 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
             points; the first scene always stays. None sets no bound.
 
     Attributes:
-        palette: Colour of each class in pictures, 8-bit RGB.
+        palette: Colour of each class in pictures, 8-bit RGB. Where a subclass sets none, that of
+            `distinct_colors`.
         ignore_label: Label of points that count nowhere.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of its range, or the palette is none for the classes.
     """
 
-    palette: tuple[tuple[int, int, int], ...]
     ignore_label: int = IGNORE_LABEL
 
     _smallest_batch = "1 scene"
@@ -73,22 +81,37 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
         """Return what training scenes go through; None leaves them as they are."""
         return None
 
-    def split(self, name: str) -> SceneSource:
-        """Return the scenes of a split, found on first use.
+    @staticmethod
+    def from_arrays(
+        coords: Sequence[ArrayLike],
+        features: Sequence[ArrayLike],
+        labels: Sequence[ArrayLike],
+        **settings: Any,
+    ) -> "SceneArrays":
+        """Serve scenes that are in memory.
 
         Args:
-            name: One of `split_names`.
+            coords: Metres, of each of S scenes. Shapes: (P, 3).
+            features: RGB, uint8. Shapes: (P, 3).
+            labels: Class numbers, or 255 for points that count nowhere. Shapes: (P,).
+            settings: Further arguments of `leadgrad.data.scene_arrays.SceneArrays`, such as
+                `class_names` and `limit`.
 
         Returns:
-            All of the split's scenes; `limit` plays no part.
+            The datamodule, with copies of the arrays.
 
         Raises:
-            ValueError: There is no such split, or it is empty.
+            SceneError: A scene, called by its number, holds what it must not.
+            ValueError: Another argument is out of its range.
         """
-        source = super().split(name)
-        if len(source) == 0:
-            raise ValueError(f"split {name!r} of {type(self).__name__} holds no scene")
-        return source
+        from leadgrad.data.scene_arrays import SceneArrays  # which derives from this class
+
+        return SceneArrays(coords, features, labels, **settings)
+
+    @cached_property
+    def palette(self) -> Palette:
+        """Colour of each class in pictures, which a subclass may set."""
+        return distinct_colors(self.num_classes)
 
     def scene_name(self, index: int) -> str:
         """Return the name of a scene of the attacked split, by its `index` in a batch."""
@@ -103,12 +126,38 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
         """Return the test scenes, in order; those of "validation" where there is no test split."""
         return self._sequential("test" if "test" in self.split_names else "validation")
 
+    def _check_classes(self) -> None:
+        super()._check_classes()
+        name = type(self).__name__
+        if self.num_classes > IGNORE_LABEL:
+            raise DataSetError(
+                f"{name}: num_classes must be at most {IGNORE_LABEL}, since labels have 8 bits and "
+                f"{IGNORE_LABEL} is ignored, got {self.num_classes}"
+            )
+        check_palette(self.palette, self.num_classes, name)
+
+    def _check_loaded(self, name: str, split: SceneSource) -> None:
+        where = f"split {name!r} of {type(self).__name__}"
+        if not isinstance(split, SceneSource):
+            raise DataSetError(f"{where} must be a SceneSource, got {type(split).__name__}")
+        if len(split) == 0:
+            raise DataSetError(f"{where} holds no scene")
+        for number, scene in enumerate(split.names):
+            if not scene.isprintable():
+                raise DataSetError(
+                    f"{where}: the name of scene {number} is no printable text, {scene!r}; rename "
+                    "its file or folder"
+                )
+
     def _reader(self, split: SceneSource, count: int | None = None) -> SceneReader:
-        return SceneReader(split, count=count)
+        return SceneReader(split, count=count, num_classes=self.num_classes)
 
     def _training_reader(self) -> SceneReader:
         return SceneReader(
-            self.split("train"), augmentation=self.augmentation(), max_points=self.max_points
+            self.split("train"),
+            augmentation=self.augmentation(),
+            max_points=self.max_points,
+            num_classes=self.num_classes,
         )
 
     def _dealer(self) -> Callable[..., SizedBatchSampler]:
@@ -117,11 +166,11 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
         return partial(SizedBatchSampler, sizes=sizes)
 
     def _attacked_sha256(self) -> str:
-        source = self.split(self.attack_split)
+        reader = self._reader(self.split(self.attack_split), self.limit)
         digest = hashlib.sha256()
-        for index in range(self._num_attacked()):
-            scene = source.read(index)
-            digest.update(f"{source.names[index]} {len(scene)}\n".encode())
+        for index in range(len(reader)):
+            scene = reader.scene(index)
+            digest.update(f"{reader.source.names[index]} {len(scene)}\n".encode())
             digest.update(scene.coords.astype("<f4").tobytes())
             digest.update(scene.color.tobytes())
             digest.update(scene.label.tobytes())
