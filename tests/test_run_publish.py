@@ -104,3 +104,55 @@ def test_the_epoch_that_did_best_on_validation_can_be_published(zoo):
 def test_an_unfinished_fit_is_not_published(tmp_path, capsys):
     assert main(["publish", str(tmp_path), str(tmp_path / "x.safetensors"), "--device", "d"]) == 1
     assert "holds no finished fit" in capsys.readouterr().err
+
+
+FACTORY = {
+    "class_path": "own_factories.create_model",
+    "init_args": {"name": "gated"},
+    "dict_kwargs": {"num_classes": 2, "width": 6},
+}
+
+
+def factory_fit(network):
+    config = fit_config(model__class_path="leadgrad.victims.classifier.Classifier")
+    config["model"]["init_args"]["network"] = network
+    return config
+
+
+def test_a_network_of_a_function_with_kwargs_is_made_again_by_its_card(tmp_path):
+    target = tmp_path / "gated.safetensors"
+    assert main(arguments("fit", factory_fit(FACTORY), tmp_path / "fit")) == 0
+    assert main(["publish", str(tmp_path / "fit"), str(target), "--device", "d"]) == 0
+    card = Card.read(target)
+    assert card.content["network"]["dict_kwargs"] == FACTORY["dict_kwargs"]
+    network = card.load()
+    assert (network.head.in_features, network.head.out_features) == (6, 2)
+    config = attack_config(data=fit_config()["data"])
+    del config["model"]["network"]
+    results = attack(config, tmp_path / "run", *card.options())
+    assert results["counts"]["clean"] == card.right("test")[0]
+
+
+def test_a_victim_that_its_card_does_not_make_again_is_told(tmp_path, capsys):
+    unsteady = {**FACTORY, "init_args": {"name": "unsteady"}}
+    assert main(arguments("fit", factory_fit(unsteady), tmp_path / "fit")) == 0
+    target = str(tmp_path / "x.safetensors")
+    assert main(["publish", str(tmp_path / "fit"), target, "--device", "d"]) == 1
+    assert "gives other logits than the network that was trained" in capsys.readouterr().err
+
+
+def test_keyword_arguments_in_the_wrong_place_are_sent_to_the_right_one(tmp_path, capsys):
+    wrong = {**FACTORY, "init_args": {"name": "gated", "num_classes": 2}}
+    del wrong["dict_kwargs"]
+    with pytest.raises(SystemExit):
+        main(arguments("fit", factory_fit(wrong), tmp_path / "fit"))
+    said = capsys.readouterr().err
+    assert "'num_classes'" in said
+    assert "give it under dict_kwargs, beside init_args" in said
+    misspelt = fit_config()
+    misspelt["model"]["init_args"]["network"]["init_args"]["dept"] = 8
+    with pytest.raises(SystemExit):
+        main(arguments("fit", misspelt, tmp_path / "fit"))
+    said = capsys.readouterr().err
+    assert "the nearest valid one is 'depth'" in said
+    assert "dict_kwargs" not in said

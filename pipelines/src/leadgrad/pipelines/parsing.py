@@ -26,6 +26,9 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
+_INNER = re.compile(
+    r"Problem with given class_path '(?P<path>[\w.]+)':\s+(?:Option|Key) '(?P<key>[\w.]+)' is not"
+)
 _OPTIONAL = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (?!Not a)(.*?)"
     r"\n\s+- Expected a <class 'NoneType'>\n.*",
@@ -42,6 +45,8 @@ class Parser(LightningArgumentParser):
         message = _OPTIONAL.sub(r"\1", message)
         if NEAREST not in message:  # else the parser of an inner class has answered already
             message = "\n  ".join([message, *self._answers(message)])
+        if "dict_kwargs" not in message and (found := _INNER.search(message)):
+            message = "\n  ".join([message, *_of_kwargs(found["path"], found["key"])])
         if not self.exit_on_error:
             super().error(message, ex)
         print(f"error: {message}\n(--help lists the options)", file=sys.stderr)
@@ -88,6 +93,14 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses without Lightning's warning about a second source of arguments."""
         self.config = parser.parse_args(args)
+
+
+def _of_kwargs(path: str, key: str) -> Iterator[str]:
+    """Where arguments go that a signature has only as ``**kwargs``, which no parser sees into."""
+    module, _, name = path.rpartition(".")
+    parameters = inspect.signature(getattr(sys.modules[module], name)).parameters.values()
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+        yield f"If {key!r} is of {path}'s **kwargs, give it under dict_kwargs, beside init_args"
 
 
 def _classes(action: Any) -> list[type]:

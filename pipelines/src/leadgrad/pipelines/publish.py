@@ -15,11 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from leadgrad.data import ImageDataModule, SceneDataModule
+from leadgrad.data.scene_loaders import SceneReader
 from leadgrad.pipelines.gate_curves import varying_gates
 from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.results import versions, wilson
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.scene_publish import scene_accuracy, summary_line
+from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import (
     GatedNetwork,
     load_published,
@@ -61,7 +63,10 @@ def measure(network: nn.Module, data: ImageDataModule, split: str) -> Measured:
         images = samples.images[start : start + BATCH]
         labels = samples.labels[start : start + BATCH]
         with torch.no_grad(), record_occupancies(network) as record:
-            right += int((network(images.float() / 255).argmax(1) == labels).sum())
+            logits = network(images.float() / 255)
+        if not bool(logits.isfinite().all()):
+            raise RunError(f"the victim's logits on {split} are not finite; publish another epoch")
+        right += int((logits.argmax(1) == labels).sum())
         if record:
             executed = [100 * unit.float().mean() * len(images) for unit in record]
             shares.append(torch.stack(executed))
@@ -173,7 +178,8 @@ def publish(
         The card.
 
     Raises:
-        RunError: If the fit has not finished, or has not kept its best epoch.
+        RunError: If the fit has not finished, has not kept its best epoch, or what was written does
+            not make the same victim again.
     """
     run, goal = RunDirectory(run_dir), Path(target)
     if goal.suffix != ".safetensors":
@@ -223,7 +229,38 @@ def publish(
         "published_with": versions(),
     }
     write_atomically(card_path(goal), json.dumps(card, indent=2).encode() + b"\n")
+    check_published(goal, victim, data)
     return card
+
+
+def check_published(
+    weights: Path, victim: nn.Module, data: ImageDataModule | SceneDataModule
+) -> None:
+    """Reads a published victim back by its card and compares some logits with ``victim``'s.
+
+    Raises:
+        RunError: If the card does not make the same victim again.
+    """
+    inputs: tuple[Tensor, ...]
+    if isinstance(data, SceneDataModule):
+        scene = SceneReader(data.split(data.split_names[0]))[0]
+        inputs = scene["coords"], scene["color"]
+    else:
+        inputs = (data.split(data.split_names[0]).images[:BATCH].float() / 255,)
+    try:
+        again = Card.read(weights).load()
+        with torch.no_grad():
+            same = torch.equal(again(*inputs), victim(*inputs))
+    except Exception as error:  # of any kind: the network is the user's
+        raise RunError(
+            f"{card_path(weights)} does not make the network again ({type(error).__name__}: "
+            f"{error}); name a class or function whose arguments the configuration holds"
+        ) from error
+    if not same:
+        raise RunError(
+            f"{weights}, read back by its card, gives other logits than the network that was "
+            "trained; keep all that it computes with in its arguments and its state dict"
+        )
 
 
 def main(args: Sequence[str]) -> int:

@@ -71,7 +71,9 @@ class Card:
         """Command-line options that configure this victim for ``leadgrad attack``."""
         network = self.content["network"]
         arguments = [
-            f"--model.network.{key}={_option(value)}" for key, value in network["init_args"].items()
+            f"--model.network.{prefix}{key}={_option(value)}"
+            for part, prefix in (("init_args", ""), ("dict_kwargs", "dict_kwargs."))
+            for key, value in (network.get(part) or {}).items()
         ]
         return [
             f"--model.network={network['class_path']}",

@@ -13,11 +13,11 @@ from leadgrad.victims.gates import (
     Decision,
     Gate,
     GradientMethod,
-    MarginError,
     gradient_method,
     record_decisions,
     record_occupancies,
 )
+from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.minkunet import MinkUNet
 from leadgrad.victims.network import GatedNetwork
 from leadgrad.victims.prepare import prepare_for_attack

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.recomputation import History, Piece, backward_pass, nodes_made
 from leadgrad.victims.surrogates import DEFAULT, Surrogate
@@ -184,24 +185,6 @@ class Deciding(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Without a history: a copy has run nothing."""
         return {**self.__dict__, "_history": History(), "_entered": -1}
-
-
-class MarginError(ValueError):
-    """A margin that decides nothing: NaN, which no comparison holds for."""
-
-    def __init__(self, gate: Gate, margin: Tensor) -> None:
-        self.gate = gate
-        self._what = (
-            f"{int(margin.isnan().sum())} of {margin.numel()} margins {tuple(margin.shape)} are "
-            "NaN, which would pass for units that are not executed; check the weights and the input"
-        )
-        super().__init__(f"at a gate, {self._what}")
-
-    def find_in(self, network: nn.Module) -> None:
-        """Adds where in ``network`` the gate is."""
-        for name, module in network.named_modules():
-            if module is self.gate:
-                self.args = (f"at gate {name!r} of {type(network).__name__}, {self._what}",)
 
 
 class Gate(Deciding):
