@@ -116,7 +116,8 @@ class AttackCLI(CLI):
     def trainer_config(self) -> dict[str, Any]:
         """Options of the trainer that may change numbers, where they are not as usual."""
         content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        return deciding_options(content["trainer"], TRAINER_DEFAULTS)
+        options = {**content["trainer"], "fast_dev_run": False}  # which is a limit, and shows
+        return deciding_options(options, TRAINER_DEFAULTS)
 
 
 def attack(args: Sequence[str]) -> dict[str, Any]:
