@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.results import versions, wilson
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.scene_publish import scene_accuracy, summary_line
+from leadgrad.pipelines.sources import own_modules
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import (
     GatedNetwork,
@@ -219,7 +220,7 @@ def publish(
         "published_accuracy": published,
         "cost": spent,
         "data": manifests,
-        "recipe": fit["fingerprint"],
+        "recipe": _recipe(fit["fingerprint"]),
         "command": fit["command"],
         "training": {
             **training,
@@ -261,6 +262,13 @@ def check_published(
             f"{weights}, read back by its card, gives other logits than the network that was "
             "trained; keep all that it computes with in its arguments and its state dict"
         )
+
+
+def _recipe(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What made the weights; of the code, what is not leadgrad's, whose version the card names."""
+    recipe = {name: value for name, value in fingerprint.items() if name != "code"}
+    own = own_modules(fingerprint.get("code", {}))
+    return {**recipe, "code": own} if own else recipe
 
 
 def main(args: Sequence[str]) -> int:
