@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import Digits
+from leadgrad.pipelines.arguments import demo_parser
 from leadgrad.pipelines.attack_cli import attack
 from leadgrad.pipelines.demo_report import DemoReport
 from leadgrad.pipelines.demo_scenes import METHODS, run_scenes
@@ -154,20 +154,7 @@ ROWS = (
 
 def main(args: Sequence[str]) -> int:
     """Runs the demo; 1 if a victim stayed below the wanted accuracy."""
-    parser = ArgumentParser(prog="leadgrad demo", description="Train and attack on real digits")
-    parser.add_argument(
-        "--run_dir", type=str, default="runs/demo", help="Where everything is written"
-    )
-    parser.add_argument(
-        "--short", action="store_true", help="Two rows, 100 digits: whether it works, not a result"
-    )
-    parser.add_argument(
-        "--scene_victim",
-        type=str,
-        default="zoo/rooms_minkunet.safetensors",
-        help="Published MinkUNet of the 3D part, which is left out without it",
-    )
-    options = parser.parse_args(list(args))
+    options = demo_parser().parse_args(list(args))
     directory = Path(options.run_dir)
     rows = (ROWS[0], ROWS[2]) if options.short else ROWS
     console = Console()
