@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from leadgrad.pipelines.nearest import suggestion
+from leadgrad.pipelines.own_files import own_files_importable
 
 COMMANDS = {
     "fit": ("leadgrad.pipelines.train_cli", "train a victim"),
@@ -37,18 +38,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _filter_warnings()
     try:
-        command: Callable[[Sequence[str]], int] = import_module(COMMANDS[args[0]][0]).main
-        # Lightning's remarks, switched on by its import; what a run was made with is in its results
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        return command(args if COMMANDS[args[0]][0].endswith("train_cli") else args[1:])
+        with own_files_importable(args[1:]):
+            return _run(args[0], args[1:])
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it
-    except (ValueError, TypeError, OSError) as error:
-        if os.environ.get("LEADGRAD_TRACEBACK"):
+    except Exception as error:
+        from leadgrad.pipelines.failures import explained
+
+        message = explained(error)
+        if message is None or os.environ.get("LEADGRAD_TRACEBACK"):
             raise
-        print(f"error: {error}\n(LEADGRAD_TRACEBACK=1 shows where)", file=sys.stderr)
+        print(f"error: {message}\n(LEADGRAD_TRACEBACK=1 shows where)", file=sys.stderr)
         return 1
+
+
+def _run(name: str, args: Sequence[str]) -> int:
+    from leadgrad.pipelines.early import check_early
+
+    check_early(name, args)
+    args = ["--help" if argument == "--help_all" else argument for argument in args]
+    module = COMMANDS[name][0]
+    command: Callable[[Sequence[str]], int] = import_module(module).main
+    # Lightning's remarks, switched on by its import; what a run was made with is in its results
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    return command([name, *args] if module.endswith("train_cli") else args)
 
 
 def usage() -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import Digits
+from leadgrad.pipelines.arguments import demo_parser
 from leadgrad.pipelines.attack_cli import attack
 from leadgrad.pipelines.demo_report import COLUMNS, DemoReport
 from leadgrad.pipelines.demo_scenes import METHODS, run_scenes
@@ -156,26 +156,7 @@ ROWS = (
 
 def main(args: Sequence[str]) -> int:
     """Runs the demo; 1 if a trained victim stayed below the wanted accuracy."""
-    parser = ArgumentParser(prog="leadgrad demo", description="Train and attack on real digits")
-    parser.add_argument(
-        "--run_dir", type=str, default="runs/demo", help="Where everything is written"
-    )
-    parser.add_argument(
-        "--short", action="store_true", help="Two rows, 100 digits: whether it works, not a result"
-    )
-    parser.add_argument(
-        "--scene_victim",
-        type=str,
-        default="zoo/rooms_minkunet.safetensors",
-        help="Published MinkUNet of the 3D part, which is left out without it",
-    )
-    parser.add_argument(
-        "--dynconv",
-        type=str,
-        default="zoo/digits_dynconv14.safetensors",
-        help="Published DynConv of the digits, whose columns are left out without it",
-    )
-    options = parser.parse_args(list(args))
+    options = demo_parser().parse_args(list(args))
     directory = Path(options.run_dir)
     rows = (ROWS[0], ROWS[2]) if options.short else ROWS
     console = Console()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from argparse import ArgumentError
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from leadgrad.attacks import Attack
+from leadgrad.pipelines.instantiate import ClassPathError, import_problem, imported
 from leadgrad.pipelines.nearest import NEAREST, suggestion
 
 # Attacks are dataclasses chosen by class; jsonargparse takes dataclasses as fixed otherwise
@@ -25,6 +27,9 @@ _UNKNOWN = re.compile(
     r"|Unexpected (?:arguments|keys): (?P<unexpected>\S+)",
     re.IGNORECASE,
 )
+_GIVEN_CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
+_OF_KEY = re.compile(r'Parser key "([\w.]+)"')
+_NO_MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
 _INNER = re.compile(
     r"Problem with given class_path '(?P<path>[\w.]+)':\s+(?:Option|Key) '(?P<key>[\w.]+)' is not"
@@ -35,15 +40,38 @@ _OPTIONAL = re.compile(
     re.DOTALL,
 )
 """What jsonargparse says of a value that it also compared with None, which nobody gave."""
+_FURTHER, _NONE = "takes further arguments as dict_kwargs", "takes no arguments"
 
 
 class Parser(LightningArgumentParser):
     """Adds the nearest valid name to the message about an unknown one."""
 
+    _made: Any = None
+    """What an inner parser's arguments are for: a class, or a function that makes an object."""
+
+    def add_class_arguments(
+        self, class_type: type, nested_key: str | None = None, *args: Any, **kwargs: Any
+    ) -> list[str]:
+        """As its base, and remembers the class."""
+        if nested_key is None:
+            self._made = class_type
+        added: list[str] = super().add_class_arguments(class_type, nested_key, *args, **kwargs)
+        return added
+
+    def add_function_arguments(
+        self, function: Callable[..., Any], nested_key: str | None = None, *args: Any, **kwargs: Any
+    ) -> list[str]:
+        """As its base, and remembers the function."""
+        if nested_key is None:
+            self._made = function
+        added: list[str] = super().add_function_arguments(function, nested_key, *args, **kwargs)
+        return added
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2, without the usage's forty lines."""
-        message = _OPTIONAL.sub(r"\1", message)
-        if NEAREST not in message:  # else the parser of an inner class has answered already
+        message = _unimportable(message, ex) or _OPTIONAL.sub(r"\1", message)
+        if not any(answer in message for answer in (NEAREST, _FURTHER, _NONE)):
+            # Else the parser of an inner class has answered already
             message = "\n  ".join([message, *self._answers(message)])
         if "dict_kwargs" not in message and (found := _INNER.search(message)):
             message = "\n  ".join([message, *_of_kwargs(found["path"], found["key"])])
@@ -55,20 +83,54 @@ class Parser(LightningArgumentParser):
     def _answers(self, message: str) -> Iterator[str]:
         if found := _UNKNOWN.search(message):
             wrong = ".".join(part for part in found.groups() if part)
-            yield suggestion(wrong, self._known_keys())
+            known = self._known_keys()
+            if self._made is not None and _takes_any(self._made):
+                yield f"{self._name()} {_FURTHER}: {{{wrong}: ...}}, beside init_args"
+            else:
+                yield suggestion(wrong, known) if known else f"{self._name()} {_NONE}"
         if found := _NO_CLASS.search(message):
             module = found["module"]
             names = [name for name in vars(sys.modules[module]) if not name.startswith("_")]
             known = [f"{module}.{name}" for name in names]
             yield suggestion(f"{module}.{found['name']}", known, kind="class")
 
+    def _name(self) -> str:
+        return str(getattr(self._made, "__qualname__", self._made))
+
     def _known_keys(self) -> list[str]:
         keys: set[str] = set()
         for action in self._actions:
+            if action.dest == "help" or action.dest.endswith(".help"):
+                continue
             keys.add(action.dest)
             for classes in _classes(action):
                 keys.update(f"{action.dest}.{name}" for name in _parameters(classes))
         return sorted(keys)
+
+
+def built(cls: type, key: str, arguments: Mapping[str, Any]) -> Any:
+    """An object of a class from what ``Parser`` once made of a configuration.
+
+    Args:
+        cls: The class.
+        key: Where the configuration has it.
+        arguments: Its arguments, classes as ``{class_path, init_args}``.
+
+    Raises:
+        ClassPathError: If a class cannot be imported, or takes other arguments now.
+    """
+    parser = Parser(exit_on_error=False)
+    parser.add_class_arguments(cls, key, sub_configs=True)
+    try:
+        config = parser.parse_object({key: dict(arguments)})
+    except ArgumentError as error:
+        message = " ".join(str(error).split())
+        if import_problem(error) is None:
+            message = f"the configuration does not fit its classes; have they changed? {message}"
+        raise ClassPathError(message) from error
+    except Exception as error:  # of a class's own file, when that was imported
+        raise ClassPathError(import_problem(error) or str(error)) from error
+    return parser.instantiate(config)[key]
 
 
 class CLI(LightningCLI):
@@ -91,8 +153,36 @@ class CLI(LightningCLI):
             raise
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses without Lightning's warning about a second source of arguments."""
-        self.config = parser.parse_args(args)
+        """Parses without Lightning's warning about a second source of arguments.
+
+        Raises:
+            ClassPathError: If the file of a class raises when it is imported.
+        """
+        try:
+            self.config = parser.parse_args(args)
+        except Exception as error:
+            if problem := import_problem(error):
+                raise ClassPathError(problem) from error
+            raise
+
+
+def _unimportable(message: str, error: Exception | None) -> str | None:
+    """In a line, what keeps a class from being imported, if that is what ``message`` is about."""
+    paths, keys = _GIVEN_CLASS.findall(message), _OF_KEY.findall(message)
+    path = paths[-1] if paths else None
+    problem = None if error is None else import_problem(error, path)
+    if problem is None and path is not None and _NO_MODULE.search(message):
+        # Of a value that may be a file's name too, jsonargparse hands on that failure alone
+        try:
+            imported(path)
+        except ClassPathError as failed:
+            problem = str(failed)
+    return problem if problem is None or not keys else f"{keys[0]}: {problem}"
+
+
+def _takes_any(made: Any) -> bool:
+    kinds = (parameter.kind for parameter in inspect.signature(made).parameters.values())
+    return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _of_kwargs(path: str, key: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 
 from leadgrad.data.s3dis_prepare import prepare_s3dis
@@ -13,6 +13,7 @@ from leadgrad.data.scannet import read_names
 from leadgrad.data.scannet_prepare import prepare_scannet
 from leadgrad.data.scene_files import INDEX_NAME
 from leadgrad.data.scene_prepare import Outcome
+from leadgrad.pipelines.arguments import prepare_parser
 from leadgrad.pipelines.progress import counting_progress
 
 
@@ -70,30 +71,6 @@ def _line(console: Console, text: str, *, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, soft_wrap=True)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="leadgrad prepare", description="Prepare a point-cloud set")
-    sets = parser.add_subcommands(dest="dataset")
-    scannet, s3dis = ArgumentParser(), ArgumentParser()
-    folders = {
-        "ScanNet": (scannet, "Folder that holds scans/, or scene0000_00/ and so on"),
-        "S3DIS": (s3dis, "Folder that holds Area_1/ and so on, or its parent"),
-    }
-    for name, (own, source) in folders.items():
-        own.add_argument("--source", type=str, required=True, help=source)
-        own.add_argument(
-            "--root", type=str, required=True, help=f"Prepared folder, the root of {name}"
-        )
-    scannet.add_argument(
-        "--names",
-        type=str | None,
-        default=None,
-        help="File of the scans to prepare, one a line, as scannetv2_val.txt; all if not given",
-    )
-    sets.add_subcommand("scannet", scannet, help="ScanNet v2")
-    sets.add_subcommand("s3dis", s3dis, help="S3DIS")
-    return parser
-
-
 def _outcomes(options: Namespace) -> tuple[Iterator[Outcome], Path]:
     if options.dataset == "s3dis":
         chosen = options.s3dis
@@ -105,5 +82,5 @@ def _outcomes(options: Namespace) -> tuple[Iterator[Outcome], Path]:
 
 def main(args: Sequence[str]) -> int:
     """Runs the command; 1 if a scan could not be prepared."""
-    outcomes, root = _outcomes(_parser().parse_args(list(args)))
+    outcomes, root = _outcomes(prepare_parser().parse_args(list(args)))
     return 0 if prepare(outcomes, root, Console()) else 1

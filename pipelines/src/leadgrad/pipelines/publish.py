@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from leadgrad.data import ImageDataModule, SceneDataModule
 from leadgrad.data.scene_loaders import SceneReader
+from leadgrad.pipelines.arguments import publish_parser
 from leadgrad.pipelines.gate_curves import varying_gates
 from leadgrad.pipelines.instantiate import instantiate
 from leadgrad.pipelines.results import versions, wilson
@@ -273,21 +273,7 @@ def _recipe(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(args: Sequence[str]) -> int:
     """Runs the command."""
-    parser = ArgumentParser(prog="leadgrad publish", description="Weights and card of a fit")
-    parser.add_argument("run_dir", type=str, help="Directory of the finished fit")
-    parser.add_argument("target", type=str, help="The weights file to write, zoo/NAME.safetensors")
-    parser.add_argument("--root", type=str | None, default=None, help="Of the data set")
-    parser.add_argument("--device", type=str, required=True, help="What the fit ran on, in words")
-    parser.add_argument(
-        "--published", type=float | None, default=None, help="Accuracy in the literature, percent"
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Literal["last", "best"],
-        default="last",
-        help="After the last epoch, or after the one that did best on validation",
-    )
-    options = parser.parse_args(list(args))
+    options = publish_parser().parse_args(list(args))
     card = publish(
         options.run_dir,
         options.target,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from leadgrad.data.ply import write_vertices
+from leadgrad.pipelines.arguments import export_ply_parser
 from leadgrad.pipelines.rundir import RunError
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.verify import opened
@@ -59,15 +59,10 @@ def export(run: SceneDirectory, folder: Path) -> list[Path]:
 
 def main(args: Sequence[str]) -> int:
     """Writes a run's scenes and says where they are."""
-    parser = ArgumentParser(
-        prog="leadgrad export-ply", description="Write a run's attacked scenes as PLY files"
-    )
-    parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
-    parser.add_argument("--out", type=Path, help="Folder of the files; RUN_DIR/ply if not given")
-    options = parser.parse_args(list(args))
+    options = export_ply_parser().parse_args(list(args))
     run = opened(options.run_dir)
     if not isinstance(run, SceneDirectory):
         raise RunError(f"{run.path} holds an attack on images; only scenes have PLY files")
-    paths = export(run, options.out or run.path / "ply")
+    paths = export(run, Path(options.out or run.path / "ply"))
     Console().print(f"{len(paths)} scenes in {paths[0].parent}", soft_wrap=True)
     return 0

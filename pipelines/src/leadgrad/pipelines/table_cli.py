@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from leadgrad.pipelines.paper import scene_table, table1
-
-TABLES: dict[str, Callable[[Sequence[str]], int]] = {
-    **dict.fromkeys(("1", "strong"), table1.main),
-    **dict.fromkeys(("3", "4", "6", "7"), scene_table.main),
+TABLES = {
+    **dict.fromkeys(("1", "strong"), "leadgrad.pipelines.paper.table1"),
+    **dict.fromkeys(("3", "4", "6", "7"), "leadgrad.pipelines.paper.scene_table"),
 }
-"""Name to the command that makes it, which gets the name as its first argument."""
+"""Name to the module whose ``main`` makes it, which gets the name as its first argument."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -20,4 +19,5 @@ def main(args: Sequence[str]) -> int:
         names = ", ".join(TABLES)
         print(f"usage: leadgrad table N [--help] ...\nN is one of {names}", file=sys.stderr)
         return 0 if args and args[0] in ("-h", "--help") else 2
-    return TABLES[args[0]](args)
+    command: Callable[[Sequence[str]], int] = import_module(TABLES[args[0]]).main
+    return command(args)

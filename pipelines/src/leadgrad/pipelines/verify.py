@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -18,10 +17,11 @@ from torch import Tensor
 from leadgrad.attacks import BudgetError
 from leadgrad.data.base import ImageSplit
 from leadgrad.pipelines import parsing
+from leadgrad.pipelines.arguments import verify_parser
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.records import BatchRecord, RecordError
 from leadgrad.pipelines.results import measure, provenance, versions
-from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, flatten
+from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError, flatten
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_verify import SCENE_CHECKS
 from leadgrad.pipelines.sources import OURS, code_digests
@@ -43,13 +43,20 @@ Examination = Callable[[Any, AttackModule], Examined]
 
 
 def rebuild(run: AttackDirectory[Any]) -> AttackModule:
-    """The attack as run.json describes it, with the weights that the run directory keeps."""
-    parser = parsing.Parser(exit_on_error=False)
-    parser.add_class_arguments(AttackModule, "model", sub_configs=True)
-    model = {**run.run()["config"]["model"], "weights": str(run.weights)}
-    config = parser.parse_object({"model": model})
-    module: AttackModule = parser.instantiate(config).model
-    return module
+    """The attack as run.json describes it, with the weights that the run directory keeps.
+
+    Raises:
+        RunError: If run.json has no configuration.
+        ClassPathError: If one of its classes cannot be imported, or takes other arguments now.
+    """
+    config = run.run().get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise RunError(
+            f"{run.path / 'run.json'} is damaged: it has no configuration of the model; restore it"
+        )
+    made = parsing.built(AttackModule, "model", {**config["model"], "weights": str(run.weights)})
+    assert isinstance(made, AttackModule), "its own class was given"
+    return made
 
 
 def opened(path: str) -> AttackDirectory[Any]:
@@ -265,9 +272,7 @@ def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:
 
 def main(args: Sequence[str]) -> int:
     """Prints the checks' verdicts; 1 if any failed."""
-    parser = ArgumentParser(prog="leadgrad verify", description="Recompute a run from its files")
-    parser.add_argument("run_dir", type=str, help="Run directory of a finished `leadgrad attack`")
-    findings = verify(opened(parser.parse_args(list(args)).run_dir))
+    findings = verify(opened(verify_parser().parse_args(list(args)).run_dir))
     table = Table("check", "what", "value", "verdict", title="leadgrad verify")
     for row in _rows(findings):
         table.add_row(*row)

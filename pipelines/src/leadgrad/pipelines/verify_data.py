@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data.cifar_files import find_layout
@@ -17,8 +15,7 @@ from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.s3dis_prepare import verify_raw_s3dis, verify_s3dis
 from leadgrad.data.scannet_prepare import verify_raw_scannet, verify_scannet
 from leadgrad.data.scene_files import INDEX_NAME
-
-KindName = Literal["cifar10", "scannet-raw", "scannet", "s3dis-raw", "s3dis"]
+from leadgrad.pipelines.arguments import KindName, verify_data_parser
 
 
 class KindError(ValueError):
@@ -99,14 +96,7 @@ def detect(root: Path) -> KindName:
 
 def main(args: Sequence[str]) -> int:
     """Prints problems and notes of a data folder; 1 if there are problems."""
-    parser = ArgumentParser(
-        prog="leadgrad verify-data", description="Check a folder of CIFAR-10, ScanNet or S3DIS"
-    )
-    parser.add_argument("root", type=str, help="The folder; of CIFAR-10 its parent will do too")
-    parser.add_argument(
-        "--kind", type=KindName | None, default=None, help="What it holds, if that does not show"
-    )
-    options = parser.parse_args(list(args))
+    options = verify_data_parser().parse_args(list(args))
     root = Path(options.root)
     kind: KindName = detect(root) if options.kind is None else options.kind
     console = Console()

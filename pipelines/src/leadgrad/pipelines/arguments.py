@@ -1,0 +1,123 @@
+"""Parsers of the commands that take no class. Apart from the commands, whose imports take seconds.
+
+The other commands' options are described in ``usage``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+KindName = Literal["cifar10", "scannet-raw", "scannet", "s3dis-raw", "s3dis"]
+"""Of a data folder."""
+
+
+def verify_parser() -> ArgumentParser:
+    """Of ``leadgrad verify``."""
+    parser = ArgumentParser(prog="leadgrad verify", description="Recompute a run from its files")
+    parser.add_argument("run_dir", type=str, help="Run directory of a finished `leadgrad attack`")
+    return parser
+
+
+def export_ply_parser() -> ArgumentParser:
+    """Of ``leadgrad export-ply``."""
+    parser = ArgumentParser(
+        prog="leadgrad export-ply", description="Write a run's attacked scenes as PLY files"
+    )
+    parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="Folder of the files; RUN_DIR/ply if not given"
+    )
+    return parser
+
+
+def publish_parser() -> ArgumentParser:
+    """Of ``leadgrad publish``."""
+    parser = ArgumentParser(prog="leadgrad publish", description="Weights and card of a fit")
+    parser.add_argument("run_dir", type=str, help="Directory of the finished fit")
+    parser.add_argument("target", type=str, help="The weights file to write, zoo/NAME.safetensors")
+    parser.add_argument("--root", type=str | None, default=None, help="Of the data set")
+    parser.add_argument("--device", type=str, required=True, help="What the fit ran on, in words")
+    parser.add_argument(
+        "--published", type=float | None, default=None, help="Accuracy in the literature, percent"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Literal["last", "best"],
+        default="last",
+        help="After the last epoch, or after the one that did best on validation",
+    )
+    return parser
+
+
+def verify_data_parser() -> ArgumentParser:
+    """Of ``leadgrad verify-data``."""
+    parser = ArgumentParser(
+        prog="leadgrad verify-data", description="Check a folder of CIFAR-10, ScanNet or S3DIS"
+    )
+    parser.add_argument("root", type=str, help="The folder; of CIFAR-10 its parent will do too")
+    parser.add_argument(
+        "--kind", type=KindName | None, default=None, help="What it holds, if that does not show"
+    )
+    return parser
+
+
+def prepare_parser() -> ArgumentParser:
+    """Of ``leadgrad prepare``."""
+    parser = ArgumentParser(prog="leadgrad prepare", description="Prepare a point-cloud set")
+    sets = parser.add_subcommands(dest="dataset")
+    scannet, s3dis = ArgumentParser(), ArgumentParser()
+    folders = {
+        "ScanNet": (scannet, "Folder that holds scans/, or scene0000_00/ and so on"),
+        "S3DIS": (s3dis, "Folder that holds Area_1/ and so on, or its parent"),
+    }
+    for name, (own, source) in folders.items():
+        own.add_argument("--source", type=str, required=True, help=source)
+        own.add_argument(
+            "--root", type=str, required=True, help=f"Prepared folder, the root of {name}"
+        )
+    scannet.add_argument(
+        "--names",
+        type=str | None,
+        default=None,
+        help="File of the scans to prepare, one a line, as scannetv2_val.txt; all if not given",
+    )
+    sets.add_subcommand("scannet", scannet, help="ScanNet v2")
+    sets.add_subcommand("s3dis", s3dis, help="S3DIS")
+    return parser
+
+
+def demo_parser() -> ArgumentParser:
+    """Of ``leadgrad demo``."""
+    parser = ArgumentParser(prog="leadgrad demo", description="Train and attack on real digits")
+    parser.add_argument(
+        "--run_dir", type=str, default="runs/demo", help="Where everything is written"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="Two rows, 100 digits: whether it works, not a result"
+    )
+    parser.add_argument(
+        "--scene_victim",
+        type=str,
+        default="zoo/rooms_minkunet.safetensors",
+        help="Published MinkUNet of the 3D part, which is left out without it",
+    )
+    parser.add_argument(
+        "--dynconv",
+        type=str,
+        default="zoo/digits_dynconv14.safetensors",
+        help="Published DynConv of the digits, whose columns are left out without it",
+    )
+    return parser
+
+
+PARSERS: dict[str, Callable[[], ArgumentParser]] = {
+    "verify": verify_parser,
+    "export-ply": export_ply_parser,
+    "publish": publish_parser,
+    "verify-data": verify_data_parser,
+    "prepare": prepare_parser,
+    "demo": demo_parser,
+}
