@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+NOTHING = "the victim's logits would mean nothing"
+
 
 class MarginError(ValueError):
     """A margin that decides nothing: NaN, which no comparison holds for."""
@@ -14,10 +16,11 @@ class MarginError(ValueError):
             f"{int(margin.isnan().sum())} of {margin.numel()} margins {tuple(margin.shape)} are "
             "NaN, which would pass for units that are not executed; check the weights and the input"
         )
-        super().__init__(f"at a gate, {self._what}")
+        super().__init__(f"{NOTHING}: at a gate, {self._what}")
 
     def find_in(self, network: nn.Module) -> None:
         """Adds where in ``network`` the gate is."""
         for name, module in network.named_modules():
             if module is self.gate:
-                self.args = (f"at gate {name!r} of {type(network).__name__}, {self._what}",)
+                where = f"gate {name!r} of {type(network).__name__}"
+                self.args = (f"{NOTHING}: at {where}, {self._what}",)

@@ -43,9 +43,8 @@ LEAST_SIZE = 1e-4
 """Of the margins of a gate that decides many units per sample."""
 
 LEAST_SINGLE_SIZE = 3.0
-"""Of the margin of a gate that decides one. Chosen on SkipNet-38 and validation images, of 0.03 to
-10: ``LGM()`` is as strong as without a least size, within the error of a thousand images,
-and this half of it alone stronger."""
+"""Of the margin of a gate that decides one. Chosen of 0.03 to 10 on SkipNet-38 and validation
+images: ``LGM()`` is as strong as without a least size, within the error of a thousand images."""
 
 
 @dataclass(frozen=True)
