@@ -17,6 +17,7 @@ from leadgrad.victims import SkipNet, save_weights
 
 HEAVY = ("torch", "lightning", "torchmetrics", "tensorboard", "matplotlib", "scipy", "sklearn")
 CARD = "nothing.json is no card of a published victim"
+NO_ZOO = ["--skipnet=null", "--dynconv=null", "--static=[]"]
 # Command line; status; what is said
 ANSWERS = [
     (["attack"], 2, "required: model.network, model.attack, data, run_dir"),
@@ -28,8 +29,6 @@ ANSWERS = [
     (["attack", "-c", "good.yaml", "--run-dir=x"], 2, "no key 'run-dir'; the nearest valid one is"),
     (["attack", "-c=misspelt.yaml", "--run_dir=x"], 2, "the nearest valid one is 'model.network'"),
     (["attack", "-c=good.yaml", "--run_dir=x", "--model.weights=w"], 1, "no checkpoint at w; give"),
-    (["attack", "-c=good.yaml", "--run_dir=x", "--tuning=t"], 1, "t is no tuning record"),
-    (["attack", "-c=good.yaml", "--run_dir=x", "--twin=nothing.safetensors"], 1, CARD),
     (["fit", "--config", "fit.yaml"], 2, "required: run_dir"),
     (["fit", "--config=fit.yaml", "--run_dir=x", "--backbone=w"], 1, "no checkpoint at w"),
     (["validate", "--config=fit.yaml", "--run_dir=x"], 1, "at x/weights.safetensors"),
@@ -44,6 +43,7 @@ ANSWERS = [
     (["table", "1", "--skipnet=nothing.safetensors"], 1, CARD),
     (["table", "1", "--skipnet=null", "--dynconv=null", "--static=[nothing.safetensors]"], 1, CARD),
     (["table", "3", "--victim", "nothing.safetensors"], 1, CARD),
+    (["table", "1", *NO_ZOO, "--tuning=t"], 1, "t is no tuning record: there is no such file"),
     (["table", "3", "--victin=x"], 2, "the nearest valid one is 'victim'"),
     (["table", "2"], 2, "N is one of 1, strong, 3, 4, 6, 7"),
     (["tune", "--dynconv=null", "--skipnet=nothing.safetensors"], 1, CARD),

@@ -60,7 +60,8 @@ def _check_usage(command: str, usage: Usage, args: Sequence[str]) -> None:
     for name, default in usage.cards.items():
         for path in _listed(given.get(name, default)):
             _require_card(path)
-    _require_tuning(given.get("tuning"))
+    if command == "table":  # an attack on scenes has better words for what it cannot use
+        _require_tuning(given.get("tuning"))
 
 
 def _given(usage: Usage, args: Sequence[str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Usage:
     example: str
     required: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
-    cards: Mapping[str, str | None] = field(default_factory=dict)
+    cards: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """What ``--help`` prints."""
@@ -107,7 +107,6 @@ data: {class_path: leadgrad.data.CIFAR10, init_args: {root: data, limit: 100}}
 """,
     required=("model.network", "model.attack", "data", "run_dir"),
     weights=("model.weights",),
-    cards={"twin": None},
 )
 
 _FIT_OPTIONS = {
