@@ -19,3 +19,12 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left():
+    """Whatever a test started and then failed to wait for ends with it."""
+    yield
+    run_processes = sys.modules.get("run_processes")
+    while run_processes is not None and run_processes.started:
+        run_processes.end_group(run_processes.started.pop())

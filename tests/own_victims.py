@@ -45,6 +45,15 @@ class SlowGated(OwnGated):
         return super().forward(images)
 
 
+class BrokenInLaterRanks(SlowGated):
+    """Fails in every process of an attack but the first, once the processes have met."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if torch.distributed.is_initialized() and torch.distributed.get_rank():
+            raise ValueError("broken on purpose")
+        return super().forward(images)
+
+
 class OwnVoxels(nn.Module):
     """Voxels' colours to logits, neighbours unseen; counted at two strides."""
 

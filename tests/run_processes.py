@@ -10,14 +10,19 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 120  # seconds until a process counts as hanging
+PATIENCE = 1800  # seconds until a process counts as hanging: ten times what slow machines need
 PRELOADED = ["attack_cli", "train_cli", "verify"]
+
+started: list[int] = []
+"""Process groups of this test's commands, which the fixture of conftest.py ends."""
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([f"leadgrad.pipelines.{name}" for name in PRELOADED])
@@ -25,11 +30,15 @@ context.set_forkserver_preload([f"leadgrad.pipelines.{name}" for name in PRELOAD
 
 def run_command(args: Sequence[str], log: str, environment: dict[str, str]) -> None:
     """What the forked process does."""
+    os.setsid()  # a group of its own, with whatever it starts
+    os.environ["LEADGRAD_PARENT"] = str(os.getppid())  # the server, which ends with the tests
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
     multiprocessing.set_start_method(
         "fork", force=True
     )  # of loader workers, as by default on Linux
     os.environ.update(environment)
+    meeting = importlib.import_module("leadgrad.pipelines.meeting")
+    meeting.FIRST_NOTICE_S = float(environment.get("FIRST_NOTICE_S", meeting.FIRST_NOTICE_S))
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -48,6 +57,7 @@ class Command:
     def start(cls, args: Sequence[str], log: Path, **environment: str) -> "Command":
         process = context.Process(target=run_command, args=(list(args), str(log), environment))
         process.start()
+        started.append(process.pid)
         return cls(process, log)
 
     def until(self, happened: Callable[[], bool]) -> None:
@@ -66,13 +76,43 @@ class Command:
         """Exit status; minus the signal's number where a signal killed it."""
         self.process.join(PATIENCE)
         if self.process.is_alive():
-            self.process.kill()
+            end_group(self.process.pid)
             self.process.join()
             raise AssertionError(f"hangs:\n{self.output()}")
         return self.process.exitcode
 
     def output(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
+
+
+def end_group(number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(number, signal.SIGKILL)
+
+
+def start_script(args: Sequence[str], **environment: str) -> subprocess.Popen:
+    """The console script, in a process group of its own."""
+    process = subprocess.Popen(
+        [Path(sysconfig.get_path("scripts")) / "leadgrad", *args],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started.append(process.pid)
+    return process
+
+
+def launched(process: int) -> list[int]:
+    """Processes of a distributed run that this one has started; Linux."""
+    ranks = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            for child in task.read_text().split():
+                if b"LOCAL_RANK=" in Path(f"/proc/{child}/environ").read_bytes():
+                    ranks.append(int(child))
+    return ranks
 
 
 def start_ranks(

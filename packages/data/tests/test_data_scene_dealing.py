@@ -147,7 +147,7 @@ def test_two_processes_serve_the_batches_of_one():
     results = []
     try:
         for process in processes:
-            out, err = process.communicate(timeout=400)
+            out, err = process.communicate(timeout=1800)
             assert process.returncode == 0, err
             (line,) = [row for row in out.splitlines() if row.startswith("RESULT ")]
             results.append(json.loads(line.removeprefix("RESULT ")))

@@ -58,6 +58,23 @@ def test_a_one_channel_conv_is_a_conv(layout):
         torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-12)
 
 
+@pytest.mark.parametrize("onednn", [True, False])
+def test_a_one_channel_conv_has_gradients_under_autocast(monkeypatch, onednn):
+    """Also where oneDNN, which mixes dtypes, does not compute: on processors without bfloat16."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 6, 7).bfloat16().float().requires_grad_()
+    weight = torch.randn(1, 5, 3, 3).bfloat16().float().requires_grad_()
+    probe = torch.randn(2, 1, 6, 7)
+    expected = torch.autograd.grad((F.conv2d(x, weight, padding=1) * probe).sum(), (x, weight))
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = OneChannelConv3x3.apply(x.bfloat16(), weight).float()
+        gradients = torch.autograd.grad((got * probe).sum(), (x, weight))
+    for a, b in zip(gradients, expected, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, atol=0.1, rtol=0.02)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_mask_score_is_a_conv_plus_a_score_of_the_average(stride):
     torch.manual_seed(0)

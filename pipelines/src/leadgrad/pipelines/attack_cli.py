@@ -15,10 +15,10 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.bfloat16 import slow_bfloat16
 from leadgrad.pipelines.callbacks import (
     LiveSceneScores,
     LiveScores,
-    Meeting,
     RecordWriter,
     StopOnSignal,
     tensorboard_logger,
@@ -220,14 +220,15 @@ def _open(
 def _predict(
     trainer: Trainer, module: AttackModule, data: AttackedData, run: AttackDirectory[Any]
 ) -> None:
+    slow = slow_bfloat16(module.surrogate_precision, trainer.strategy.root_device)
+    if slow is not None and trainer.is_global_zero:
+        print(slow, file=sys.stderr)
     if not trainer.loggers:
         trainer.logger = tensorboard_logger(run)
-    meeting = Meeting()
     scores = LiveSceneScores() if isinstance(data, SceneDataModule) else LiveScores()
-    callbacks = [RecordWriter(run, data.batch_size), scores, StopOnSignal(), meeting]
+    callbacks = [RecordWriter(run, data.batch_size), scores, StopOnSignal()]
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by Trainer's connector
     trainer.predict(module, datamodule=data, return_predictions=False)
-    meeting.wait()
 
 
 def _fingerprint(config: dict[str, Any], cli: AttackCLI, weights: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -109,25 +108,3 @@ class StopOnSignal(Callback):
         """Raises SystemExit(143) if the signal came."""
         if trainer.received_sigterm:
             raise SystemExit(SIGTERM_EXIT)
-
-
-class Meeting(Callback):
-    """Where a run's processes wait for each other at its end, however long the slowest one takes.
-
-    The trainer's own barrier gives up after half an hour: too early where one process has no batch
-    left and another one has an hour's. ``wait`` is no hook, because Lightning calls none at the end
-    of a process without any batch.
-    """
-
-    def __init__(self) -> None:
-        self._group: Any = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes the group, which all processes must do together."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            self._group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=365))
-
-    def wait(self) -> None:
-        """Returns once every process has come here."""
-        if self._group is not None:
-            torch.distributed.barrier(group=self._group)

@@ -11,6 +11,8 @@ from importlib import import_module
 
 from leadgrad.pipelines.nearest import suggestion
 from leadgrad.pipelines.own_files import own_files_importable
+from leadgrad.pipelines.processes import end_with_parent
+from leadgrad.pipelines.terminal import forgiving_streams
 
 COMMANDS = {
     "fit": ("leadgrad.pipelines.train_cli", "train a victim"),
@@ -29,6 +31,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
+    end_with_parent()
+    forgiving_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print(usage())

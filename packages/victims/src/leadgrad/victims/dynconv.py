@@ -71,8 +71,9 @@ class OneChannelConv3x3(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wanted = [*ctx.needs_input_grad, False]
         one, none = [1, 1], [0, 0]
+        # Under autocast x alone is bfloat16, and only processors that have it mix the two
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient.to(x.dtype), x, weight, None, one, one, one, False, none, 1, wanted
+            gradient.to(x.dtype), x, weight.to(x.dtype), None, one, one, one, False, none, 1, wanted
         )
         return of_x, of_weight
 

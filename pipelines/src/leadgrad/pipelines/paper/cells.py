@@ -17,6 +17,7 @@ from torch import Tensor
 from leadgrad.pipelines.attack_cli import attack
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.processes import parenthood
 from leadgrad.pipelines.rundir import RunDirectory, RunError
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims.atomic import write_atomically
@@ -189,7 +190,9 @@ class Cell:
         # Lightning starts the other processes with this one's command line, which is the table's
         allowed = "--allow_failed_checks=true"  # the run's report shows them
         command = [sys.executable, "-m", "leadgrad.pipelines.cli", "attack", *args, allowed]
-        if subprocess.run(command, check=False).returncode:
+        with parenthood():
+            done = subprocess.run(command, check=False)
+        if done.returncode:
             raise RunError(f"the attack of cell {self.key()} failed; its message is above")
         return run.results()
 
