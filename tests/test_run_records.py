@@ -1,5 +1,6 @@
 """Batch records and atomic files: what is written is what is read, or a named error."""
 
+import dataclasses
 import json
 import os
 import stat
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from leadgrad.pipelines.records import BatchRecord, RecordError
+from leadgrad.pipelines.records import BatchRecord, Cost, RecordError
 from leadgrad.pipelines.rundir import RunDirectory, digest, flatten
 from leadgrad.victims.atomic import write_atomically
 
@@ -50,6 +51,21 @@ def test_round_trip(tmp_path, shapes, half):
     made = record(levels(), shapes, half=half)
     (tmp_path / "r").write_bytes(made.to_bytes())
     assert_equal(made, BatchRecord.read(tmp_path / "r"))
+
+
+def test_the_same_record_is_the_same_bytes():
+    made = dataclasses.replace(record(levels()), cost=Cost(2, 3))
+    written = {made.to_bytes() for _ in range(40)}
+    assert len(written) == 1
+    assert len(load(written.pop())) == 8
+
+
+def test_a_record_without_cost_is_what_safetensors_writes(monkeypatch):
+    """Files of earlier versions stay what they were, bit by bit."""
+    made = record(levels())
+    ours = made.to_bytes()
+    monkeypatch.setattr("leadgrad.pipelines.records._ordered", lambda data: data)
+    assert made.to_bytes() == ours
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class BatchRecord:
         metadata = {"unit_shapes": json.dumps(self.unit_shapes)}
         if self.cost is not None:
             metadata["cost"] = json.dumps(asdict(self.cost))
-        return save(tensors, metadata=metadata)
+        return _ordered(save(tensors, metadata=metadata))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -152,6 +152,15 @@ class BatchRecord:
                 f"{path} holds tensors of {sorted(sizes)} samples, expected one number"
             )
         return record
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors writes several entries in any."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(length)
+    return data[:8] + text + data[8 + length :]
 
 
 def _as_bytes_if_lossless(images: Tensor) -> Tensor:
