@@ -53,7 +53,7 @@ def test_table_3_says_what_the_runs_say(table):
     methods = ["before attack", "Random", "FGM", CONTROL, LGM]
     assert [line["method"] for line in lines] == methods
     cells = out / "cells/small/eps-0.5-voxels"
-    for method, name in {"FGM": "FGM-3steps", LGM: "LGM-3steps", "Random": "Random"}.items():
+    for method, name in {"FGM": "FGM-3steps", LGM: "LGM-3steps", "Random": "Random-3steps"}.items():
         results = SceneDirectory(cells / name).results()
         (line,) = [line for line in lines if line["method"] == method]
         assert float(line["mIoU %"]) == pytest.approx(results["adversarial_miou"], abs=0.005)

@@ -57,7 +57,7 @@ def test_an_own_network_is_trained_published_attacked_and_verified(folder):
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "FAIL" not in ran.stdout
+    assert "Not trustworthy" not in ran.stdout
     assert (folder / "mine.json").exists()
 
 

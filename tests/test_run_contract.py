@@ -75,6 +75,7 @@ class Grey(ImageDataModule):
     """One channel."""
 
     split_names = ("test",)
+    num_classes = 2
     class_names = ("dark", "bright")
     channels = 1
 

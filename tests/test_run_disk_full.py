@@ -12,14 +12,14 @@ from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.records import BatchRecord
 from leadgrad.pipelines.rundir import RunDirectory
 
-# In order: the kept weights, run.json, a record and a note for each of 3 batches, results, report
+# In order: the kept weights, run.json, a record and a note for each of 3 batches, report, results
 WRITES = 10
 NAMES = [
     "victim.safetensors",
     "run.json",
     *(f"batches/{batch:06d}.{kind}" for batch in range(3) for kind in ("safetensors", "json")),
-    "results.json",
     "report.html",
+    "results.json",
 ]
 
 

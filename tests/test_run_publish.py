@@ -148,7 +148,7 @@ def test_keyword_arguments_in_the_wrong_place_are_sent_to_the_right_one(tmp_path
         main(arguments("fit", factory_fit(wrong), tmp_path / "fit"))
     said = capsys.readouterr().err
     assert "'num_classes'" in said
-    assert "give it under dict_kwargs, beside init_args" in said
+    assert "further arguments as dict_kwargs: {num_classes: ...}, beside init_args" in said
     misspelt = fit_config()
     misspelt["model"]["init_args"]["network"]["init_args"]["dept"] = 8
     with pytest.raises(SystemExit):

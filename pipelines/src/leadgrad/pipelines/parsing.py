@@ -31,9 +31,6 @@ _GIVEN_CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
 _OF_KEY = re.compile(r'Parser key "([\w.]+)"')
 _NO_MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
-_INNER = re.compile(
-    r"Problem with given class_path '(?P<path>[\w.]+)':\s+(?:Option|Key) '(?P<key>[\w.]+)' is not"
-)
 _OPTIONAL = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (?!Not a)(.*?)"
     r"\n\s+- Expected a <class 'NoneType'>\n.*",
@@ -73,8 +70,6 @@ class Parser(LightningArgumentParser):
         if not any(answer in message for answer in (NEAREST, _FURTHER, _NONE)):
             # Else the parser of an inner class has answered already
             message = "\n  ".join([message, *self._answers(message)])
-        if "dict_kwargs" not in message and (found := _INNER.search(message)):
-            message = "\n  ".join([message, *_of_kwargs(found["path"], found["key"])])
         if not self.exit_on_error:
             super().error(message, ex)
         print(f"error: {message}\n(--help lists the options)", file=sys.stderr)
@@ -183,14 +178,6 @@ def _unimportable(message: str, error: Exception | None) -> str | None:
 def _takes_any(made: Any) -> bool:
     kinds = (parameter.kind for parameter in inspect.signature(made).parameters.values())
     return inspect.Parameter.VAR_KEYWORD in kinds
-
-
-def _of_kwargs(path: str, key: str) -> Iterator[str]:
-    """Where arguments go that a signature has only as ``**kwargs``, which no parser sees into."""
-    module, _, name = path.rpartition(".")
-    parameters = inspect.signature(getattr(sys.modules[module], name)).parameters.values()
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
-        yield f"If {key!r} is of {path}'s **kwargs, give it under dict_kwargs, beside init_args"
 
 
 def _classes(action: Any) -> list[type]:

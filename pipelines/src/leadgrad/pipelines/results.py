@@ -76,6 +76,7 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
             "countings": countings,
         },
         "compute": compute.compute(),
+        "gates": len(gates(network)),
         "precision_effect": _precision_effect(half),
         **_cost(costs, counts["samples"]),
         "digest": digest(run.records()),
@@ -155,6 +156,5 @@ def summary(
     return {
         **measure(run, network, attack),
         **provenance(run, config),
-        "gates": len(gates(network)),
         "versions": versions(),
     }

@@ -44,6 +44,7 @@ class SceneAttack:
                 the victim's logits are not finite.
         """
         batch = self.batch
+        self.reach()  # refuses a budget of pixels
         if len(batch["index"]) != 1:
             raise ValueError(
                 f"scenes are attacked one by one, got a batch of {len(batch['index'])}; "

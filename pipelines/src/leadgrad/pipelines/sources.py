@@ -31,8 +31,8 @@ OURS = "leadgrad."
 UNKNOWN = "no source"
 """Stands for code that was typed into an interpreter: nothing can tell whether it changes."""
 
-_VERSIONED = frozenset({"torch", "leadgrad", "lightning", "numpy"})
-"""Packages that every run names by itself."""
+_VERSIONED = frozenset({"torch", "leadgrad", "lightning", "numpy", "torchmetrics"})
+"""Packages that every run has."""
 
 
 def code_digests(*objects: Any) -> dict[str, str]:
