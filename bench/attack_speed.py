@@ -28,6 +28,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from leadgrad.attacks import FGSM, PixelLinf, cross_entropy, input_gradient
+from leadgrad.pipelines.bfloat16 import native_bfloat16
 from leadgrad.victims import (
     FGM,
     LGM,
@@ -222,6 +223,8 @@ def main() -> None:
         )
     console = Console()
     console.print(table)
+    if not native_bfloat16():
+        console.print("this processor only emulates bfloat16, which makes the bf16 rows slow")
     for depth in SUITES:
         name, share = executed(depth, options.batch)
         console.print(f"{name} executes {share:.0f} % of its gated units on these inputs")

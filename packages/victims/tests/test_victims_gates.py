@@ -222,7 +222,8 @@ def test_a_relative_slope_of_scalar_gates_is_bounded(shape, slope):
     plain = Sigmoid(slope / LEAST_SINGLE_SIZE)(margin)
     torch.testing.assert_close(occupancy[near], plain[near])
     alone = torch.cat([RelativeSigmoid(slope)(one[None]) for one in margin])
-    assert torch.equal(alone, occupancy), "a sample's occupancy depends on its batch"
+    # No sample depends on its batch, but for last bits: vectors of AVX2 round sigmoids otherwise
+    torch.testing.assert_close(alone, occupancy, rtol=4 * torch.finfo().eps, atol=0)
 
 
 def test_no_gate_outweighs_the_others_by_being_near_its_decision():
