@@ -133,16 +133,18 @@ def test_an_unsuited_attack_is_refused_before_anything_is_written(what, tmp_path
 
 
 @pytest.mark.parametrize(("data", "channels"), [(Grey, 1), (FourChannels, 4)])
-def test_images_of_any_number_of_channels_get_a_report(data, channels, tmp_path):
-    name = class_path(data, "own_data")
+def test_images_that_are_not_rgb_are_refused_before_anything_is_written(
+    data, channels, tmp_path, capsys
+):
     config = attack_config(
         model__network=node(class_path(Plain, "own_plain"), channels=channels),
-        model__method=node("leadgrad.victims.FGM"),
-        data=node(name, batch_size=4, attack_split="test"),
+        data=node(class_path(data, "own_data"), batch_size=4, attack_split="test"),
     )
-    attack(config, tmp_path / "run")
-    assert "data:image/png" in (tmp_path / "run" / "report.html").read_text()
-    assert main(["verify", str(tmp_path / "run")]) == 0
+    assert main(arguments("attack", config, tmp_path / "run")) == 1
+    message = capsys.readouterr().err
+    assert f"images must be (N, 3, H, W), got (12, {channels}, 8, 8)" in message
+    assert ("use images.repeat(1, 3, 1, 1)" in message) is (channels == 1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_its_report_has_not_finished(tmp_path, monkeypatch):

@@ -42,18 +42,13 @@ def png(pixels: Pixels, *, scale: int = 1) -> str:
 
 
 def image_pixels(image: Tensor) -> Pixels:
-    """An image (C, H, W) for the eye: values outside [0, 1] are cut.
-
-    Three channels are red, green and blue; any other number is shown as the grey of their mean.
-    """
-    if len(image) != 3:
-        image = image.mean(0, keepdim=True).expand(3, -1, -1)
+    """An image (3, H, W) for the eye: values outside [0, 1] are cut."""
     levels = (image.clamp(0, 1) * 255).round()
     return levels.byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def perturbation_pixels(delta: Tensor) -> Pixels:
-    """A perturbation (C, H, W) on mid grey, scaled so that its greatest value saturates."""
+    """A perturbation (3, H, W) on mid grey, scaled so that its greatest value saturates."""
     top = float(delta.abs().max())
     return image_pixels(0.5 + delta / (2 * top) if top else delta * 0 + 0.5)
 
