@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -110,14 +111,19 @@ class AttackCLI(CLI):
 
     def run_config(self) -> dict[str, Any]:
         """What run.json keeps of the configuration: all but the trainer and the config files."""
-        content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        content = self._plain_config
         return {name: content[name] for name in ("seed_everything", "model", "data")}
 
     def trainer_config(self) -> dict[str, Any]:
         """Options of the trainer that may change numbers, where they are not as usual."""
-        content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        options = {**content["trainer"], "fast_dev_run": False}  # which is a limit, and shows
+        # A trial run is a limit, and shows
+        options = {**self._plain_config["trainer"], "fast_dev_run": False}
         return deciding_options(options, TRAINER_DEFAULTS)
+
+    @cached_property
+    def _plain_config(self) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        return content
 
 
 def attack(args: Sequence[str]) -> dict[str, Any]:
