@@ -12,7 +12,7 @@ from leadgrad.data.cifar_files import (
 )
 from leadgrad.data.cifar_pickle import CifarFileError
 from leadgrad.data.folder_report import FolderReport, one_line
-from leadgrad.data.own_files import own_entries
+from leadgrad.data.strangers import own_entries
 
 # MD5 of the files inside the official python archive.
 _OFFICIAL_MD5 = {

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadgrad.data.folder_report import FolderReport
-from leadgrad.data.own_files import own_entries
 from leadgrad.data.s3dis_text import read_points
 from leadgrad.data.scene_batch import IGNORE_LABEL
 from leadgrad.data.scene_check import Scene, check_coords
@@ -24,6 +23,7 @@ from leadgrad.data.scene_prepare import (
     find_raw_problems,
     prepare_scenes,
 )
+from leadgrad.data.strangers import own_entries
 
 DATASET = "S3DIS"
 COMMAND = "leadgrad prepare s3dis --source ... --root ..."

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leadgrad.data.own_files import own_entries
 from leadgrad.data.ply import PlyError, read_header, read_vertices, write_atomically, write_vertices
 from leadgrad.data.scene_check import Scene, SceneError, check_scene
 from leadgrad.data.scene_loaders import SceneSource
+from leadgrad.data.strangers import own_entries
 
 INDEX_NAME = "scenes.json"
 # Part of every source digest: a change of what is written prepares every scene anew.

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadgrad.data.array_splits import attacked_split, named_classes
-from leadgrad.data.own_files import own_entries
 from leadgrad.data.scene_arrays import as_scene
 from leadgrad.data.scene_check import Scene
 from leadgrad.data.scene_files import SceneFileError
 from leadgrad.data.scene_loaders import SceneSource
 from leadgrad.data.scenes import SceneDataModule
+from leadgrad.data.strangers import own_entries
 
 _ARRAYS = ("coords", "features", "labels")
 

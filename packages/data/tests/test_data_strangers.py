@@ -3,7 +3,6 @@ import pytest
 
 from leadgrad.data.cifar10 import CIFAR10
 from leadgrad.data.cifar_verify import find_problems
-from leadgrad.data.own_files import is_stranger, own_entries
 from leadgrad.data.ply import write_vertices
 from leadgrad.data.s3dis_prepare import prepare_s3dis, verify_raw_s3dis, verify_s3dis
 from leadgrad.data.scannet_prepare import (
@@ -12,6 +11,7 @@ from leadgrad.data.scannet_prepare import (
     verify_raw_scannet,
     verify_scannet,
 )
+from leadgrad.data.strangers import is_stranger, own_entries
 
 # Bytes as an AppleDouble file begins with.
 RUBBISH = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"
