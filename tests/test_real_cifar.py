@@ -8,7 +8,7 @@ import pytest
 from leadgrad.data import CIFAR10, check_batch
 from leadgrad.pipelines.cli import main
 
-DATA = os.environ.get("LEADGRAD_DATA")
+DATA = os.environ.get("LEADGRAD_DATA") or None
 pytestmark = pytest.mark.skipif(DATA is None, reason="LEADGRAD_DATA names no folder of real data")
 
 

@@ -16,7 +16,7 @@ from leadgrad.data.scene_batch import check_scene_batch
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.scene_records import SceneDirectory
 
-DATA = os.environ.get("LEADGRAD_DATA")
+DATA = os.environ.get("LEADGRAD_DATA") or None
 pytestmark = pytest.mark.skipif(DATA is None, reason="LEADGRAD_DATA names no folder of real data")
 
 

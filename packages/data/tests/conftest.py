@@ -81,6 +81,6 @@ def write_cifar() -> Callable[..., Path]:
 @pytest.fixture
 def real_cifar() -> Path:
     root = os.environ.get("LEADGRAD_DATA")
-    if root is None:
+    if not root:
         pytest.skip("set LEADGRAD_DATA to a folder with cifar10/ in it")
     return Path(root) / "cifar10"

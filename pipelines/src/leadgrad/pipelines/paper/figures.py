@@ -71,13 +71,15 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Mapping[str, Paired]]]) -> bytes:
     )
     colours = _coloured(["FGM", *(name for own in gaps.values() for name in own)])
     del colours["FGM"]  # the others have the colours that they have in ``budget_figure``
-    figure = Figure(figsize=(2 + 3.4 * len(gaps), 1.4 + 0.36 * len(attacks)), layout="constrained")
+    between = 0.16  # of the distance of two attacks
+    height_in = 1.4 + (0.2 + between * len(colours)) * 0.8 * len(attacks)
+    figure = Figure(figsize=(2 + 3.4 * len(gaps), height_in), layout="constrained")
     panels = figure.subplots(1, len(gaps), squeeze=False, sharey=True, sharex=True)[0]
     for axes, (victim, methods) in zip(panels, gaps.items(), strict=True):
         axes.axvline(0, color="gray", linewidth=1)
         for place, (method, colour) in enumerate(colours.items()):
             for attack, paired in methods.get(method, {}).items():
-                height = attacks.index(attack) + 0.24 * place
+                height = attacks.index(attack) + between * place
                 axes.plot(paired.interval(), (height, height), color=colour)
                 axes.plot(paired.difference, height, "o", color=colour)
         axes.set(title=victim, xlabel="minus FGM, points (left: stronger)")

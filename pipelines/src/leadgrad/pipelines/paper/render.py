@@ -42,6 +42,7 @@ class Entry:
         path: Of the run directory, from the table's.
         mask_seed: Of the valid pixels; 1 is the paper's.
         step_size_255: Tuned, in units; None is the row's own.
+        unled: Whether it is a control that does not lead, at the gradients of ``LGM()``.
     """
 
     victim: str
@@ -54,6 +55,7 @@ class Entry:
     path: str
     mask_seed: int = 1
     step_size_255: float | None = None
+    unled: bool = False
 
     @property
     def accuracy(self) -> float:

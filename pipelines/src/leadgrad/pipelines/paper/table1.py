@@ -70,6 +70,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
                 f"cells/{cell.key()}",
                 cell.mask_seed,
                 cell.method.step_size_255,
+                cell.unled,
             )
         )
     return Sheet(
@@ -145,7 +146,8 @@ def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     if curves:
         figures.append(("Accuracy and architecture change against ε", budget_figure(curves)))
     if gaps := _gaps(entries):
-        figures.append(("LGM beside FGM on the same images", gap_figure(gaps)))
+        caption = "LGM, and controls that do not lead, beside FGM on the same images"
+        figures.append((caption, gap_figure(gaps)))
     if plan.tuning is not None:
         figures.append(("Slope sensitivity", sweep_figure(plan.tuning.sweeps)))
     return figures
@@ -155,7 +157,8 @@ def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, dict[str, Paired]]]:
     gaps: dict[str, dict[str, dict[str, Paired]]] = {}
     for entry in entries:
         paired = entry.against_fgm
-        if paired is not None and entry.method in HEADLINE and entry.mask_seed == 1:
+        shown = entry.method in HEADLINE or entry.unled
+        if paired is not None and shown and entry.mask_seed == 1:
             methods = gaps.setdefault(entry.victim, {})
             methods.setdefault(entry.method, {})[entry.row.title()] = paired
     return gaps
