@@ -10,9 +10,13 @@ from leadgrad.attacks import (
     PointIFGSM,
     PointLinf,
     PointNoise,
+    PointPGD,
+    Samples,
     mean_iou,
     point_cross_entropy,
+    strongest,
 )
+from leadgrad.attacks.segmentation import labelled
 
 
 class Halfspace(nn.Module):
@@ -100,13 +104,16 @@ def test_ignored_points_have_no_say():
     )
 
 
-def test_loss_is_the_mean_over_labelled_points():
+def test_loss_of_a_scene_is_the_mean_over_its_labelled_points():
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, IGNORE, 3, IGNORE, 2])
-    wanted = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE)
     values = point_cross_entropy(logits, labels)
-    torch.testing.assert_close(values.sum().float(), wanted)
     assert values[2] == values[4] == 0
+    samples = Samples.of(logits, torch.tensor([0, 0, 0, 0, 1, 1]), None)
+    means = samples.total(values) / labelled(labels, samples)
+    for scene, rows in enumerate((slice(0, 4), slice(4, 6))):
+        wanted = nn.functional.cross_entropy(logits[rows], labels[rows], ignore_index=IGNORE)
+        torch.testing.assert_close(means[scene].float(), wanted)
     assert not point_cross_entropy(logits, torch.full((6,), IGNORE)).any()
 
 
@@ -141,13 +148,13 @@ def test_the_budget_holds_for_the_stored_numbers(offset, dtype):
 
 def test_noise_belongs_to_scenes():
     points, labels = scene(30)
-    ids = torch.tensor([4] * 10 + [7] * 20)
+    named = {"sample_ids": torch.tensor([4, 7]), "owner": torch.tensor([0] * 10 + [1] * 20)}
     noise = PointNoise(PointLinf(0.01))
-    together = noise(None, points, labels, victim=None, sample_ids=ids)
-    alone = noise(None, points[10:], labels[10:], victim=None, sample_ids=ids[10:])
+    together = noise(None, points, labels, victim=None, **named)
+    alone = noise(None, points[10:], labels[10:], victim=None, sample_ids=torch.tensor([7]))
     assert torch.equal(together[10:], alone)
     other = PointNoise(PointLinf(0.01), seed=1)
-    assert not torch.equal(other(None, points, labels, victim=None, sample_ids=ids), together)
+    assert not torch.equal(other(None, points, labels, victim=None, **named), together)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +163,7 @@ def test_noise_belongs_to_scenes():
 def test_where_noise_falls(kind, faces):
     points = torch.zeros(3000, 3)
     noise = PointNoise(PointLinf(1.0), kind)
-    ids = torch.zeros(3000, dtype=torch.int64)
-    adv = noise(None, points, ids, victim=None, sample_ids=ids)
+    adv = noise(None, points, torch.zeros(3000, dtype=torch.int64), victim=None)
     assert float((adv.abs() == 1).float().mean()) == pytest.approx(faces)
     assert float(adv.mean()) == pytest.approx(0, abs=0.05)
 
@@ -188,16 +194,54 @@ def test_noise_of_several_tries_is_the_victims_worst():
     assert torch.equal(again, single), "the first draw is that of one try"
 
 
-def test_tries_go_by_scene():
+ATTACKS_BY_SCENE = [
+    PointNoise(PointLinf(0.3), tries=4),
+    PointIFGSM(PointLinf(0.3), steps=6, step_size_m=0.05),
+    PointPGD(PointLinf(0.3), steps=3, step_size_m=0.05, restarts=2),
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS_BY_SCENE, ids=lambda attack: type(attack).__name__)
+@pytest.mark.parametrize("surrogates", [1, 2])
+def test_scenes_of_a_batch_are_attacked_as_each_alone(attack, surrogates):
     points, labels = scene(60)
+    # Not sorted: rows of a scene need not lie side by side
+    owner = torch.randint(0, 3, (60,), generator=torch.Generator().manual_seed(2))
+    ids = torch.tensor([5, 2, 9])
     model = Halfspace()
-    ids = torch.arange(60) // 20
-    together = PointNoise(PointLinf(0.3), tries=4)(
-        model, points, labels, victim=model, sample_ids=ids
-    )
-    for part in range(3):
-        rows = ids == part
-        alone = PointNoise(PointLinf(0.3), tries=4)(
-            model, points[rows], labels[rows], victim=model, sample_ids=ids[rows]
+    given = [model, lambda x: -model(x)][:surrogates]
+    together = strongest(attack, given, points, labels, victim=model, sample_ids=ids, owner=owner)
+    assert not torch.equal(together, points)
+    for number in range(3):
+        rows = owner == number
+        named = {"victim": model, "sample_ids": ids[number : number + 1]}
+        assert torch.equal(
+            together[rows], strongest(attack, given, points[rows], labels[rows], **named)
         )
-        assert torch.equal(together[rows], alone)
+
+
+def test_the_worst_of_all_starts_counts():
+    points, labels = scene(80)
+    model, threat = Halfspace(), PointLinf(0.3)
+
+    def left(restarts):
+        attack = PointPGD(threat, steps=2, step_size_m=0.02, restarts=restarts)
+        adv = attack(model, points, labels, victim=model)
+        return mean_iou(model(adv).argmax(1), labels, 2)
+
+    assert left(8) < left(1)
+    with pytest.raises(ValueError, match="restarts must be at least 1"):
+        PointPGD(threat, restarts=0)
+
+
+def test_of_two_surrogates_a_scene_keeps_the_one_that_hurts_more():
+    points, labels = scene(80)
+    model = Halfspace()
+    attack = PointIFGSM(PointLinf(0.3), steps=4, step_size_m=0.05)
+
+    def left(*surrogates):
+        adv = strongest(attack, surrogates, points, labels, victim=model)
+        return mean_iou(model(adv).argmax(1), labels, 2)
+
+    away = lambda x: -model(x)  # noqa: E731
+    assert left(away, model) == left(model, away) == left(model) < left(away)

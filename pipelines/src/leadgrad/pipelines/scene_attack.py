@@ -62,7 +62,8 @@ class SceneAttack:
             coords,
             labels,
             victim=victim,
-            sample_ids=batch["index"].expand(len(coords)),
+            sample_ids=batch["index"],
+            owner=torch.zeros_like(labels, dtype=torch.int64),
         )
         adversarial = self.logits(adv)
         last = adversarial.argmax(1) if self.last is None else self.last

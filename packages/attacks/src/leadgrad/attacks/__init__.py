@@ -1,7 +1,7 @@
 """Attacks on callables from inputs to logits; they know nothing of gates, networks or data sets."""
 
 from leadgrad.attacks.apgd import APGD
-from leadgrad.attacks.base import Attack, Model, apart, input_gradient
+from leadgrad.attacks.base import Attack, Model, Standing, apart, input_gradient
 from leadgrad.attacks.carlini_wagner import CarliniWagner
 from leadgrad.attacks.goals import Goal, TargetClass, TargetShift, Untargeted
 from leadgrad.attacks.iterative import (
@@ -15,11 +15,19 @@ from leadgrad.attacks.iterative import (
 )
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targeted_dlr
 from leadgrad.attacks.midpoint import Midpoint
-from leadgrad.attacks.point_gradient import PointIFGSM
-from leadgrad.attacks.points import PointLinf, PointNoise
+from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
+from leadgrad.attacks.point_noise import PointNoise
+from leadgrad.attacks.points import PointAttack, PointLinf
 from leadgrad.attacks.random_noise import RandomNoise
+from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import sample_generator, uniform_like
-from leadgrad.attacks.segmentation import IGNORE, confusion, mean_iou, point_cross_entropy
+from leadgrad.attacks.segmentation import (
+    IGNORE,
+    confusion,
+    mean_iou,
+    mean_ious,
+    point_cross_entropy,
+)
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import BudgetError, PixelLinf, Region, ThreatModel
 
@@ -38,13 +46,17 @@ __all__ = [
     "Midpoint",
     "Model",
     "PixelLinf",
+    "PointAttack",
     "PointIFGSM",
     "PointLinf",
     "PointNoise",
+    "PointPGD",
     "RandomNoise",
     "RandomRestarts",
     "Region",
+    "Samples",
     "SignGradientAttack",
+    "Standing",
     "TargetClass",
     "TargetShift",
     "ThreatModel",
@@ -56,6 +68,7 @@ __all__ = [
     "input_gradient",
     "margin",
     "mean_iou",
+    "mean_ious",
     "point_cross_entropy",
     "sample_generator",
     "saturated",

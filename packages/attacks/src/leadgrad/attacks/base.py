@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -10,25 +11,28 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.goals import Goal, Untargeted
+from leadgrad.attacks.losses import cross_entropy
+from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.threat import ThreatModel
 
 Model = Callable[[Tensor], Tensor]
-"""Inputs (N, ...) to logits (N, K). The surrogate gives gradients, the victim gives decisions."""
+"""Inputs (R, ...) to logits (R, K). The surrogate gives gradients, the victim gives decisions."""
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(ABC):
     """Base of attacks. A subclass implements ``run``; the call around it enforces the rules.
 
     An attack knows models only as callables, hence nothing of gates: what leads its gradient is the
-    surrogate that it is called with.
+    surrogate that it is called with. A batch has R rows that belong to S samples: images are rows
+    of their own, the points of a scene are rows of one sample.
 
     Args:
         threat: What the attacker may do.
         goal: What the attacker wants.
-        skip_misclassified: Leave samples as they are that the goal does not call eligible: those
-            that the victim gets wrong already, as the paper does. They then count as wrong before
-            and after.
+        skip_misclassified: Leave rows as they are that the goal does not call eligible: those that
+            the victim gets wrong already, as the paper does. They then count as wrong before and
+            after.
         seed: Of all that the attack draws, together with each sample's id.
 
     Attributes:
@@ -51,16 +55,19 @@ class Attack:
         *,
         victim: Model,
         sample_ids: Tensor | None = None,
+        owner: Tensor | None = None,
     ) -> Tensor:
         """Attacks a batch.
 
         Args:
             surrogate: Model that gradients are taken of. Like the victim, it may change what it is
                 given in place: it gets a copy.
-            inputs: Clean inputs. Shape: (N, ...), floating point.
-            labels: Right classes, from 0. Shape: (N,), any integer type.
+            inputs: Clean inputs. Shape: (R, ...), floating point.
+            labels: Right classes, from 0. Shape: (R,), any integer type.
             victim: Model that decides what is right, and what is best where the attack chooses.
-            sample_ids: Id of each sample for its random numbers. Shape: (N,); 0 to N-1 if None.
+            sample_ids: Id of each sample for its random numbers. Shape: (S,); 0 to S-1 if None.
+            owner: Number of each row's sample, from 0. Shape: (R,); None where each row is one, or,
+                for points, where all are of one scene.
 
         Returns:
             Adversarial inputs in the inputs' shape and dtype, detached.
@@ -74,14 +81,13 @@ class Attack:
             BudgetError: If ``run`` returned what the threat model forbids even after projection.
         """
         _validate(inputs, labels, self.ignored)
-        _validate_ids(sample_ids, len(inputs))
+        samples = self.samples(inputs, owner, sample_ids)
         greatest = _greatest(labels, self.ignored)
         surrogate, victim = apart(surrogate, greatest), apart(victim, greatest)
         # Lightning's predict loop may run in inference mode, where no graph can be built and whose
         # tensors can never require a gradient; hence leaving it, and the copies.
         with torch.inference_mode(False), torch.enable_grad():
             inputs, labels = inputs.detach().clone(), labels.clone().long()
-            ids = torch.arange(len(inputs)) if sample_ids is None else sample_ids.clone().cpu()
             if not len(inputs):
                 return inputs
             self.threat.admit(inputs)
@@ -90,13 +96,14 @@ class Attack:
                 with torch.no_grad():
                     eligible = self.goal.eligible(labels, victim(inputs))
             moved = self.run(
-                surrogate, inputs, labels, victim=victim, eligible=eligible, sample_ids=ids
+                surrogate, inputs, labels, victim=victim, eligible=eligible, samples=samples
             )
             chosen = eligible.view(-1, *[1] * (inputs.ndim - 1))
             adv = torch.where(chosen, self.threat.region(inputs).project(moved.detach()), inputs)
             self.threat.check(adv, inputs)
             return adv
 
+    @abstractmethod
     def run(
         self,
         surrogate: Model,
@@ -105,10 +112,35 @@ class Attack:
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
-        """The attack itself, on clean copies with gradients on; ``eligible`` is (N,), bool."""
-        raise NotImplementedError
+        """The attack itself, on clean copies with gradients on; ``eligible`` is (R,), bool."""
+
+    def samples(self, rows: Tensor, owner: Tensor | None, ids: Tensor | None) -> Samples:
+        """The samples of a batch's rows (R, ...); see ``Samples.of``."""
+        return Samples.of(rows, owner, ids)
+
+    def standing(self, logits: Tensor, labels: Tensor, samples: Samples) -> Standing:
+        """How far it has come with each sample, judged by the victim's logits (R, K).
+
+        A sample is won when all its rows have reached the goal; its score is their mean loss.
+        """
+        loss = cross_entropy(logits, self.goal.classes(labels, logits))
+        score = loss if self.goal.ascend else -loss
+        return Standing(samples.all(self.goal.reached(labels, logits)), samples.mean(score))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an attack has reached with each of S samples.
+
+    Args:
+        won: Whether there is nothing left to gain. Shape: (S,), bool.
+        score: The greater, the better for the attack. Shape: (S,), float64.
+    """
+
+    won: Tensor
+    score: Tensor
 
 
 def apart(model: Model, greatest_label: int = -1) -> Model:
@@ -182,17 +214,6 @@ def _validate(inputs: Tensor, labels: Tensor, ignored: int | None) -> None:
         raise ValueError(
             f"{int((~finite).sum())} of {len(inputs)} inputs hold NaN or infinity, the first is "
             f"number {first} of its batch; repair or leave out that sample"
-        )
-
-
-def _validate_ids(sample_ids: Tensor | None, samples: int) -> None:
-    if sample_ids is None:
-        return
-    if sample_ids.is_floating_point() or sample_ids.dtype == torch.bool:
-        raise TypeError(f"sample_ids must be of an integer type, got {sample_ids.dtype}")
-    if sample_ids.shape != (samples,):
-        raise ValueError(
-            f"sample_ids must name each sample, shape ({samples},), got {tuple(sample_ids.shape)}"
         )
 
 

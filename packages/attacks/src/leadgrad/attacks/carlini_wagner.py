@@ -17,6 +17,7 @@ from torch import Tensor
 from leadgrad.attacks.base import Attack, Model, input_gradient
 from leadgrad.attacks.iterative import check_steps
 from leadgrad.attacks.losses import margin
+from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.threat import PixelLinf
 
 # The defaults of Kingma & Ba 2015, with which the optimiser is commonly run
@@ -60,7 +61,7 @@ class CarliniWagner(Attack):
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
         """The last iterate, as in the authors' program."""
         region = self.threat.region(inputs)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class Goal:
+class Goal(ABC):
     """A goal; logits are (N, K), labels (N,), all results (N,)."""
 
     ascend: bool
     """Whether the loss at ``classes`` is raised (away from them) or lowered (towards them)."""
 
+    @abstractmethod
     def classes(self, labels: Tensor, logits: Tensor) -> Tensor:
         """The class that each sample's loss looks at, int64."""
-        raise NotImplementedError
 
+    @abstractmethod
     def eligible(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Samples worth attacking, given the victim's logits on the clean inputs, bool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reached(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Samples on which the attack has won, given the victim's logits, bool."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

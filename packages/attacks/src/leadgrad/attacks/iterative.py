@@ -9,6 +9,7 @@ Dong et al. 2018, NI-FGSM Lin et al. 2020. Steps are counted in the threat model
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Model, input_gradient
 from leadgrad.attacks.losses import Loss, cross_entropy, targeted_form
+from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf
 
@@ -36,11 +38,11 @@ class SignGradientAttack(Attack):
     threat: PixelLinf
     loss: Loss = cross_entropy
 
+    @abstractmethod
     def schedule(self) -> tuple[int, float]:
         """Number of steps, and the size of each in the threat model's units."""
-        raise NotImplementedError
 
-    def start(self, inputs: Tensor, sample_ids: Tensor) -> Tensor:
+    def start(self, inputs: Tensor, samples: Samples) -> Tensor:
         """Where the loop starts; the clean inputs."""
         return inputs
 
@@ -67,10 +69,10 @@ class SignGradientAttack(Attack):
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
         """The last iterate; no early stop and no choice of the best one, as in the paper."""
-        return self.iterate(surrogate, inputs, labels, self.start(inputs, sample_ids))
+        return self.iterate(surrogate, inputs, labels, self.start(inputs, samples))
 
     def iterate(self, surrogate: Model, inputs: Tensor, labels: Tensor, x: Tensor) -> Tensor:
         """The loop from ``x``; the last iterate."""
@@ -105,8 +107,8 @@ class FGSM(SignGradientAttack):
 
 
 @dataclass(frozen=True)
-class IFGSM(SignGradientAttack):
-    """Several small steps from the clean input.
+class SmallSteps(SignGradientAttack):
+    """Several small steps from the clean input, in a direction that a subclass may change.
 
     Args:
         steps: Their number; None is the paper's formula min(eps + 4, 1.25·eps) in units, rounded
@@ -129,7 +131,12 @@ class IFGSM(SignGradientAttack):
 
 
 @dataclass(frozen=True)
-class MIFGSM(IFGSM):
+class IFGSM(SmallSteps):
+    """Several small steps from the clean input, along the sign of each gradient."""
+
+
+@dataclass(frozen=True)
+class Momentum(SmallSteps):
     """I-FGSM along an accumulated gradient; each sample's gradient is divided by its L1 norm first.
 
     Args:
@@ -147,7 +154,12 @@ class MIFGSM(IFGSM):
 
 
 @dataclass(frozen=True)
-class NIFGSM(MIFGSM):
+class MIFGSM(Momentum):
+    """I-FGSM with momentum (Dong et al. 2018)."""
+
+
+@dataclass(frozen=True)
+class NIFGSM(Momentum):
     """MI-FGSM with the gradient taken ahead, at x + α·μ·velocity; that point is not projected.
 
     Lin et al. 2020, Algorithm 1. The look-ahead leaves the budget and the box by at most
@@ -188,7 +200,7 @@ class RandomRestarts(SignGradientAttack):
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
         """The result of each sample's first successful attempt, else of the last one."""
         adv, open_ = inputs.clone(), eligible.nonzero().squeeze(1)
@@ -197,11 +209,9 @@ class RandomRestarts(SignGradientAttack):
                 break
             clean, wanted = inputs[open_], labels[open_]
             radius = self.threat.eps_255 * self.threat.unit
+            stream = f"start {restart}"
             noise = uniform_like(
-                clean,
-                seed=self.seed,
-                sample_ids=sample_ids[open_.cpu()],
-                stream=f"start {restart}",
+                clean, seed=self.seed, sample_ids=samples.ids[open_.cpu()], stream=stream
             )
             adv[open_] = self.attempt(
                 surrogate, clean, wanted, clean + radius * noise, victim=victim

@@ -1,4 +1,4 @@
-"""The iterative attack on point coordinates: the paper's variant of I-FGSM after Liu et al.
+"""Iterative attacks on point coordinates: the paper's variant of I-FGSM after Liu et al.
 
     x ← clamp(x + α · g / (max_j |g_j| + δ), x⁰ - ε, x⁰ + ε)          3D reference page, 3.1
 
@@ -9,41 +9,52 @@ step. Every iterate is shown to the exact victim, and the one it does worst on i
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, input_gradient
+from leadgrad.attacks.base import Model, input_gradient
 from leadgrad.attacks.losses import Loss
-from leadgrad.attacks.points import PointLinf
-from leadgrad.attacks.segmentation import IGNORE, mean_iou, point_cross_entropy
+from leadgrad.attacks.points import PointAttack
+from leadgrad.attacks.samples import Samples
+from leadgrad.attacks.seeding import uniform_like
+from leadgrad.attacks.segmentation import labelled, point_cross_entropy
+
+
+@dataclass
+class Worst:
+    """For each scene the first of the iterates that its victim does worst on.
+
+    Args:
+        points: Of it. Shape: (R, 3).
+        score: As of ``Standing``. Shape: (S,); -inf before any was shown.
+    """
+
+    points: Tensor
+    score: Tensor
 
 
 @dataclass(frozen=True)
-class PointIFGSM(Attack):
-    """Normalised-gradient steps from the clean scene; the iterate of least mIoU counts.
+class PointGradientAttack(PointAttack):
+    """The loop. A subclass says where it starts, and how often.
 
     Args:
         threat: Budget.
-        steps: Iterates that are evaluated, the clean scene first; so there is one step less, as in
-            the released program.
+        steps: Iterates that are evaluated, the start first; so there is one step less, as in the
+            released program.
         step_size_m: α in metres.
-        loss: (logits, labels) to one value per point, which is raised.
+        loss: (logits, labels) to one value per point. What is raised is its mean over a scene's
+            labelled points, so that gradients have the size that the released program's
+            normalisation was set for (3D reference page, 3.6 and 3.11).
         delta: δ, against division by 0. Of points with smaller gradients it shortens the step; the
             released indoor program has 1e-8, the outdoor one 1e-12.
     """
 
-    ignored: ClassVar[int | None] = IGNORE
-
-    threat: PointLinf
     steps: int = 50
     step_size_m: float = 0.01
     loss: Loss = point_cross_entropy
     delta: float = 1e-8
-    _: KW_ONLY
-    skip_misclassified: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -53,6 +64,47 @@ class PointIFGSM(Attack):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be finite and above 0, got {value}")
 
+    def iterate(
+        self,
+        surrogate: Model,
+        labels: Tensor,
+        x: Tensor,
+        worst: Worst,
+        *,
+        origin: Tensor,
+        victim: Model,
+        samples: Samples,
+    ) -> None:
+        """The loop from ``x`` around ``origin``; what it finds goes to ``worst``."""
+        region = self.threat.region(origin)
+        share = labelled(labels, samples)[samples.owner]
+        for step in range(self.steps):
+            with torch.no_grad():
+                score = self.standing(victim(x), labels, samples).score
+            better = score > worst.score
+            worst.score = torch.where(better, score, worst.score)
+            worst.points = torch.where(samples.rows(better)[:, None], x, worst.points)
+            if step + 1 < self.steps:
+                gradient = input_gradient(
+                    surrogate, lambda logits, classes: self.loss(logits, classes) / share, x, labels
+                )
+                x = region.project(x + self.step_size_m * self.direction(gradient))
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Each point's gradient over its greatest component. Shape: (R, 3)."""
+        return gradient / (gradient.abs().amax(1, keepdim=True) + self.delta)
+
+    @staticmethod
+    def unseen(inputs: Tensor, samples: Samples) -> Worst:
+        """Before any iterate was shown: the clean points."""
+        score = torch.full((samples.count,), -torch.inf, dtype=torch.float64, device=inputs.device)
+        return Worst(inputs, score)
+
+
+@dataclass(frozen=True)
+class PointIFGSM(PointGradientAttack):
+    """Normalised-gradient steps from the clean scene; the iterate of least mIoU counts."""
+
     def run(
         self,
         surrogate: Model,
@@ -61,22 +113,52 @@ class PointIFGSM(Attack):
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
-        """The iterate that the victim does worst on; of equals the first."""
-        region = self.threat.region(inputs)
-        x, best, least = inputs, inputs, math.inf
-        for step in range(self.steps):
-            with torch.no_grad():
-                logits = victim(x)
-            score = mean_iou(logits.argmax(1), labels, logits.shape[1])
-            if score < least:
-                best, least = x, score
-            if step + 1 < self.steps:
-                gradient = input_gradient(surrogate, self.loss, x, labels)
-                x = region.project(x + self.step_size_m * self.direction(gradient))
-        return best
+        """The iterate that the victim does worst on, by scene; of equals the first."""
+        worst = self.unseen(inputs, samples)
+        self.iterate(
+            surrogate, labels, inputs, worst, origin=inputs, victim=victim, samples=samples
+        )
+        return worst.points
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """Each point's gradient over its greatest component. Shape: (N, 3)."""
-        return gradient / (gradient.abs().amax(1, keepdim=True) + self.delta)
+
+@dataclass(frozen=True)
+class PointPGD(PointGradientAttack):
+    """The same from random starts, uniform in the budget.
+
+    Args:
+        restarts: Starts; the worst iterate of all counts, by scene.
+    """
+
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.restarts < 1:
+            raise ValueError(f"restarts must be at least 1, got {self.restarts}")
+
+    def run(
+        self,
+        surrogate: Model,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        victim: Model,
+        eligible: Tensor,
+        samples: Samples,
+    ) -> Tensor:
+        """The worst iterate of all restarts, by scene; of equals the first."""
+        region, worst = self.threat.region(inputs), self.unseen(inputs, samples)
+        for restart in range(self.restarts):
+            stream = f"start {restart}"
+            noise = uniform_like(
+                inputs,
+                seed=self.seed,
+                sample_ids=samples.ids,
+                stream=stream,
+                owner=samples.owner,
+            )
+            x = region.project(inputs + self.threat.eps_m * noise)
+            self.iterate(surrogate, labels, x, worst, origin=inputs, victim=victim, samples=samples)
+        return worst.points

@@ -1,20 +1,18 @@
-"""Threat model and random noise of point clouds, whose coordinates are in metres."""
+"""Threat model of point clouds, whose coordinates are in metres, and what their attacks share."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model
-from leadgrad.attacks.seeding import sample_generator
-from leadgrad.attacks.segmentation import IGNORE, mean_iou
+from leadgrad.attacks.base import Attack, Standing
+from leadgrad.attacks.samples import Samples
+from leadgrad.attacks.segmentation import IGNORE, mean_ious
 from leadgrad.attacks.threat import BudgetError, Region, ThreatModel, rounded
-
-Distribution = Literal["uniform", "corners", "surface"]
 
 
 @dataclass(frozen=True)
@@ -65,76 +63,27 @@ class PointLinf(ThreatModel):
 
 
 @dataclass(frozen=True)
-class PointNoise(Attack):
-    """Random points of each cube; asks for no gradient.
+class PointAttack(Attack):
+    """Base of attacks that move the points of scenes; how far one has come is the scene's mIoU.
 
-    The paper does not say what its random rows draw (3D reference page, 3.9). All points of a scene
-    are drawn in one go from the seed and the scene's id, which ``sample_ids`` holds for each point.
+    A model of points sees the whole batch whatever happens, so no scene is ever taken out of it.
 
     Args:
         threat: Budget.
-        distribution: ``"uniform"`` in the cube; its ``"corners"``; uniform on its ``"surface"``.
-        tries: Draws of each scene. With more than one the victim is shown each, and the draw of
-            least mIoU counts: as many tries as an iterative attack has iterates make the two
-            comparable.
     """
 
     ignored: ClassVar[int | None] = IGNORE
 
     threat: PointLinf
-    distribution: Distribution = "uniform"
-    tries: int = 1
     _: KW_ONLY
     skip_misclassified: bool = False
 
-    def __post_init__(self) -> None:
-        if self.distribution not in ("uniform", "corners", "surface"):
-            raise ValueError(
-                f'distribution must be "uniform", "corners" or "surface", got {self.distribution!r}'
-            )
-        if self.tries < 1:
-            raise ValueError(f"tries must be at least 1, got {self.tries}")
+    def samples(self, rows: Tensor, owner: Tensor | None, ids: Tensor | None) -> Samples:
+        """The scenes of a batch's points (R, 3); one, where ``owner`` is None."""
+        one = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+        return Samples.of(rows, one if owner is None else owner, ids)
 
-    def run(
-        self,
-        surrogate: Model,
-        inputs: Tensor,
-        labels: Tensor,
-        *,
-        victim: Model,
-        eligible: Tensor,
-        sample_ids: Tensor,
-    ) -> Tensor:
-        """Points plus noise: of several draws the first of those worst for the victim, by scene."""
-        scenes = {scene: sample_ids == scene for scene in sorted(set(sample_ids.tolist()))}
-        region = self.threat.region(inputs)
-        best, least = inputs, dict.fromkeys(scenes, math.inf)
-        for number in range(self.tries):
-            noise = torch.zeros(inputs.shape, dtype=torch.float32)
-            for scene, rows in scenes.items():
-                noise[rows] = self._noise(int(rows.sum()), scene, number)
-            x = inputs + self.threat.eps_m * noise.to(inputs)
-            if self.tries == 1:
-                return x
-            x = region.project(x)
-            with torch.no_grad():
-                logits = victim(x)
-            for scene, rows in scenes.items():
-                chosen = rows.to(x.device)
-                score = mean_iou(logits[chosen].argmax(1), labels[chosen], logits.shape[1])
-                if score < least[scene]:
-                    least[scene] = score
-                    best = torch.where(chosen[:, None], x, best)
-        return best
-
-    def _noise(self, count: int, scene: int, number: int) -> Tensor:
-        stream = f"points {number}" if number else "points"
-        generator = sample_generator(self.seed, scene, stream)
-        noise = 2 * torch.rand(count, 3, generator=generator) - 1
-        if self.distribution == "corners":
-            return torch.where(noise < 0, -1.0, 1.0)
-        if self.distribution == "surface":
-            face = torch.randint(0, 3, (count, 1), generator=generator)
-            side = torch.randint(0, 2, (count, 1), generator=generator) * 2.0 - 1
-            return noise.scatter(1, face, side)
-        return noise
+    def standing(self, logits: Tensor, labels: Tensor, samples: Samples) -> Standing:
+        """Never won; the less the victim's mIoU, the better. NaN where no point is labelled."""
+        score = -mean_ious(logits.argmax(1), labels, logits.shape[1], samples)
+        return Standing(torch.zeros_like(score, dtype=torch.bool), score)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Model
+from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf
 
@@ -32,10 +33,10 @@ class RandomNoise(Attack):
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
         """Inputs plus noise."""
-        noise = uniform_like(inputs, seed=self.seed, sample_ids=sample_ids, stream="noise")
+        noise = uniform_like(inputs, seed=self.seed, sample_ids=samples.ids, stream="noise")
         if self.corners:
             noise = noise.sign()
         return inputs + self.threat.eps_255 * self.threat.unit * noise

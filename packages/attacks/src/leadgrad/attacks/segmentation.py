@@ -6,33 +6,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leadgrad.attacks.samples import Samples
+
 IGNORE = 255
 """Label of points that count for nothing (3D reference page, 1.1)."""
 
 
 def point_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Each point's share of the mean cross-entropy over labelled points; 0 where ignored.
-
-    Its sum is the scene's mean, so that gradients have the size that the released program's
-    normalisation was set for (3D reference page, 3.6 and 3.11).
+    """Cross-entropy of each point; 0 where ignored. Shape: (R,), float64.
 
     Args:
-        logits: Shape: (N, K).
-        labels: Classes, or ``IGNORE``. Shape: (N,).
-
-    Returns:
-        Shape: (N,).
+        logits: Shape: (R, K).
+        labels: Classes, or ``IGNORE``. Shape: (R,).
     """
-    values = F.cross_entropy(logits.double(), labels, ignore_index=IGNORE, reduction="none")
-    return values / (labels != IGNORE).sum().clamp_min(1)
+    return F.cross_entropy(logits.double(), labels, ignore_index=IGNORE, reduction="none")
+
+
+def labelled(labels: Tensor, samples: Samples) -> Tensor:
+    """Number of points that count in each scene, at least 1. Shape: (S,), int64."""
+    return samples.total((labels != IGNORE).long()).clamp_min(1)
 
 
 def confusion(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Counts of points by label (rows) and prediction (columns), ignored points left out.
 
     Args:
-        predictions: Classes. Shape: (N,), any integer type.
-        labels: Classes, or ``IGNORE``. Shape: (N,), any integer type.
+        predictions: Classes. Shape: (R,), any integer type.
+        labels: Classes, or ``IGNORE``. Shape: (R,), any integer type.
         num_classes: K.
 
     Returns:
@@ -49,8 +49,8 @@ def mean_iou(predictions: Tensor, labels: Tensor, num_classes: int) -> float:
     The choice of classes depends on the labels alone, so iterates of one scene compare fairly.
 
     Args:
-        predictions: Classes. Shape: (N,).
-        labels: Classes, or ``IGNORE``. Shape: (N,).
+        predictions: Classes. Shape: (R,).
+        labels: Classes, or ``IGNORE``. Shape: (R,).
         num_classes: K.
 
     Returns:
@@ -61,3 +61,12 @@ def mean_iou(predictions: Tensor, labels: Tensor, num_classes: int) -> float:
     present = counts.sum(1) > 0
     union = (counts.sum(0) + counts.sum(1)).double() - both
     return float((both[present] / union[present]).mean())
+
+
+def mean_ious(predictions: Tensor, labels: Tensor, num_classes: int, samples: Samples) -> Tensor:
+    """``mean_iou`` of each scene of a batch. Shape: (S,), float64."""
+    scores = [
+        mean_iou(predictions[rows], labels[rows], num_classes)
+        for rows in (samples.owner == number for number in range(samples.count))
+    ]
+    return torch.tensor(scores, dtype=torch.float64, device=labels.device)

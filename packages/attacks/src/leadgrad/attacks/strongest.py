@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Model, apart
-from leadgrad.attacks.losses import cross_entropy
 
 
 def strongest(
@@ -19,12 +18,14 @@ def strongest(
     *,
     victim: Model,
     sample_ids: Tensor | None = None,
+    owner: Tensor | None = None,
 ) -> Tensor:
     """Runs ``attack`` with each surrogate in turn, on the samples that none has won yet.
 
-    A sample keeps the first result that reaches the goal on the victim; else the one with the
-    greatest cross-entropy there (targeted: the least). So it costs at most one attack and one
-    forward of the victim per surrogate, and can be no weaker than any of them alone.
+    A sample keeps the first result with which it is won; else the one of the greatest score, both
+    as ``Attack.standing`` has them: the goal reached, and the cross-entropy; of scenes, the mIoU.
+    So it costs at most one attack and one forward of the victim per surrogate, and can be no weaker
+    than any of them alone.
 
     Args:
         attack: To be run.
@@ -33,6 +34,7 @@ def strongest(
         labels: Likewise.
         victim: Likewise.
         sample_ids: Likewise.
+        owner: Likewise.
 
     Returns:
         Adversarial inputs, as of ``Attack.__call__``.
@@ -43,24 +45,29 @@ def strongest(
     if not surrogates:
         raise ValueError("strongest needs at least one surrogate, got none")
     if len(surrogates) == 1:
-        return attack(surrogates[0], inputs, labels, victim=victim, sample_ids=sample_ids)
-    ids = torch.arange(len(inputs)) if sample_ids is None else sample_ids
+        return attack(
+            surrogates[0], inputs, labels, victim=victim, sample_ids=sample_ids, owner=owner
+        )
+    samples = attack.samples(inputs, owner, sample_ids)
     victim = apart(victim)
     best = inputs.detach().clone()
-    score = torch.full((len(inputs),), -torch.inf, dtype=torch.double, device=inputs.device)
-    left = torch.arange(len(inputs), device=inputs.device)
+    score = torch.full((samples.count,), -torch.inf, dtype=torch.double, device=inputs.device)
+    left = torch.ones_like(score, dtype=torch.bool)
     for surrogate in surrogates:
-        if not len(left):
+        if not bool(left.any()):
             break
-        x, y = inputs[left], labels[left].long()
-        adv = attack(surrogate, x, y, victim=victim, sample_ids=ids[left.to(ids.device)])
+        rows, part = samples.rows(left), samples.part(left)
+        x, y = inputs[rows], labels[rows].long()
+        adv = attack(surrogate, x, y, victim=victim, sample_ids=part.ids, owner=part.owner)
         with torch.no_grad():
-            logits = victim(adv)
-        loss = cross_entropy(logits, attack.goal.classes(y, logits))
-        loss = loss if attack.goal.ascend else -loss
-        won = attack.goal.reached(y, logits)
-        better = won | (loss > score[left])
-        best[left[better]] = adv[better]
-        score[left] = torch.maximum(score[left], loss)
-        left = left[~won]
+            standing = attack.standing(victim(adv), y, part)
+        better = standing.won | (standing.score > score[left])
+        best[rows] = torch.where(_rows(part.rows(better), adv), adv, best[rows])
+        score[left] = torch.maximum(score[left], standing.score.nan_to_num(-torch.inf))
+        left = left.masked_scatter(left, ~standing.won)
     return best
+
+
+def _rows(flags: Tensor, like: Tensor) -> Tensor:
+    """(R,) as (R, 1, ...), to go with the rows of ``like``."""
+    return flags.view(-1, *[1] * (like.ndim - 1))

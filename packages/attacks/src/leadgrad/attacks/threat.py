@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -35,19 +36,19 @@ class Region:
         return torch.where(self.mask, x.clamp(self.low, self.high), self.origin)
 
 
-class ThreatModel:
+class ThreatModel(ABC):
     """What an attacker may do to an input."""
 
+    @abstractmethod
     def region(self, origin: Tensor) -> Region:
-        """The allowed region around a batch of clean inputs (N, ...)."""
-        raise NotImplementedError
+        """The allowed region around a batch of clean inputs (R, ...)."""
 
-    def admit(self, origin: Tensor) -> None:
+    def admit(self, origin: Tensor) -> None:  # noqa: B027 - by default all are
         """Raises ``ValueError`` if these are no clean inputs of this threat model."""
 
+    @abstractmethod
     def check(self, x: Tensor, origin: Tensor) -> None:
         """Raises ``BudgetError`` if ``x`` is not allowed, exactly, without tolerance."""
-        raise NotImplementedError
 
 
 CONVENTIONS = {"pixel": (1 / 255, 0.0), "doubled": (2 / 255, -1.0)}
