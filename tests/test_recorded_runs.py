@@ -14,13 +14,11 @@ OLD_RUNS = sorted(path for path in (RECORDS / "finished").iterdir())
 @pytest.mark.parametrize("name", RUNS)
 def test_a_recorded_run_comes_out_again(name, tmp_path):
     before = recorded(name)
-    now = results_of(name, tmp_path)
-    assert now.keys() == before["results"].keys()
+    now, then = flatten(results_of(name, tmp_path)), flatten(before["results"])
+    assert then.keys() <= now.keys(), "a number may be added, but none be lost"
     if arithmetic() != before["arithmetic"]:
-        pytest.skip(
-            "this processor rounds otherwise than the one that the results were recorded on"
-        )
-    assert flatten(now) == flatten(before["results"])
+        pytest.skip("recorded on a processor that rounds otherwise")
+    assert {key: now[key] for key in then} == then
 
 
 def test_every_run_is_recorded():

@@ -325,3 +325,25 @@ def test_scenes_as_ply_files(run, tmp_path):
 
 def threat_m(run):
     return run.run()["config"]["model"]["attack"]["init_args"]["threat"]["init_args"]["eps_m"]
+
+
+def test_an_attack_under_several_methods_keeps_the_worst_and_counts_them_all(tmp_path, weights):
+    def both(*methods):
+        return node("leadgrad.victims.BestOf", methods=list(methods))
+
+    runs = {
+        name: attacked(
+            tmp_path / name, scene_config(model__weights=weights, model__method=method)
+        ).results()
+        for name, method in (("fgm", FGM), ("lgm", scene_config()["model"]["method"]))
+    }
+    pair = both(FGM, scene_config()["model"]["method"])
+    worst = attacked(tmp_path / "pair", scene_config(model__weights=weights, model__method=pair))
+    results = worst.results()
+    for scene, fgm, lgm in zip(
+        results["per_scene"], runs["fgm"]["per_scene"], runs["lgm"]["per_scene"], strict=True
+    ):
+        assert scene["adversarial_miou"] == min(fgm["adversarial_miou"], lgm["adversarial_miou"])
+    # Four evaluations, hence three gradients, of each; the victim then sees each result once more
+    assert runs["fgm"]["cost"] == {"gradients_per_sample": 3.0, "answers_per_sample": 4.0}
+    assert results["cost"] == {"gradients_per_sample": 6.0, "answers_per_sample": 10.0}

@@ -132,7 +132,7 @@ class AttackModule(LightningModule):
                 what ``SceneAttack`` raises.
         """
         if "coords" in batch:
-            return SceneAttack(self.victim, self.attack, self.method, batch).run()
+            return SceneAttack(self.victim, self.attack, self.candidates(), batch).run()
         return self.attack_images(batch)
 
     def attack_images(self, batch: dict[str, Tensor]) -> BatchRecord:

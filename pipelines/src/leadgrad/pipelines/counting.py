@@ -18,14 +18,16 @@ class Counted:
     counts, hence no attack can claim another cost than it has.
 
     Args:
-        model: Inputs (N, ...) to logits (N, K).
-        inputs: Rows seen so far.
+        model: Inputs (R, ...) to logits (R, K).
+        samples: That each call is of, where the rows are no samples: a scene's points.
+        inputs: Samples seen so far.
     """
 
     model: Model
+    samples: int | None = None
     inputs: int = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """The model's logits."""
-        self.inputs += len(x)
+        self.inputs += len(x) if self.samples is None else self.samples
         return self.model(x)

@@ -78,13 +78,13 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
         "compute": compute.compute(),
         "gates": len(gates(network)),
         "precision_effect": _precision_effect(half),
-        **_cost(costs, counts["samples"]),
+        **cost(costs, counts["samples"]),
         "digest": digest(run.records()),
         "wall_s": round(run.seconds(), 3),
     }
 
 
-def _cost(costs: Sequence[Cost | None], samples: int) -> dict[str, dict[str, float]]:
+def cost(costs: Sequence[Cost | None], samples: int) -> dict[str, dict[str, float]]:
     """What the attack took per sample; nothing in runs of versions that did not count it."""
     counted = [cost for cost in costs if cost is not None]
     if not counted or len(counted) < len(costs):

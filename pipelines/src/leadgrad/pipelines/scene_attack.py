@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from leadgrad.attacks import Attack, PointLinf, confusion, mean_iou
+from leadgrad.attacks import Attack, PointLinf, confusion, mean_iou, strongest
+from leadgrad.pipelines.counting import Counted
+from leadgrad.pipelines.records import Cost
 from leadgrad.pipelines.scene_records import SceneRecord
 from leadgrad.pipelines.scene_scores import voxel_changes
 from leadgrad.victims import GradientMethod, gradient_method
@@ -23,13 +27,13 @@ class SceneAttack:
     Args:
         victim: Voxel network, prepared for attack.
         attack: What to do to it.
-        method: What the gradient sees of the voxels.
+        methods: What the gradient sees of the voxels, each in turn; the exact victim picks.
         batch: One scene of the data.
     """
 
     victim: nn.Module
     attack: Attack
-    method: GradientMethod
+    methods: Sequence[GradientMethod]
     batch: dict[str, Tensor]
     iterate_miou: list[float] = field(default_factory=list)
     candidates: int = 0
@@ -53,18 +57,18 @@ class SceneAttack:
         coords, labels = batch["coords"], batch["label"]
         clean = self.logits(coords)
 
-        def victim(x: Tensor) -> Tensor:
+        def answer(x: Tensor) -> Tensor:
             # The attack asks for the clean scene first, which was just decided
             return self.shown(clean if torch.equal(x, coords) else self.logits(x))
 
-        adv = self.attack(
-            self.surrogate,
-            coords,
-            labels,
-            victim=victim,
-            sample_ids=batch["index"],
-            owner=torch.zeros_like(labels, dtype=torch.int64),
+        victim = Counted(answer, samples=1)
+        surrogates = [
+            Counted(partial(self.surrogate, method=method), samples=1) for method in self.methods
+        ]
+        adv = strongest(
+            self.attack, surrogates, coords, labels, victim=victim, sample_ids=batch["index"]
         )
+        gradients = sum(surrogate.inputs for surrogate in surrogates)
         adversarial = self.logits(adv)
         last = adversarial.argmax(1) if self.last is None else self.last
         voxelizer = voxelizer_of(self.victim)
@@ -81,6 +85,7 @@ class SceneAttack:
             iterate_miou=torch.tensor(self.iterate_miou, dtype=torch.float64),
             voxels=voxel_changes(before, after, voxelizer.levels),
             candidates=torch.tensor([self.candidates, self.occupied]),
+            cost=Cost(gradients, victim.inputs),
         )
 
     def logits(self, coords: Tensor) -> Tensor:
@@ -100,9 +105,9 @@ class SceneAttack:
         self.iterate_miou.append(100 * mean_iou(self.last, self.batch["label"], logits.shape[1]))
         return logits
 
-    def surrogate(self, coords: Tensor) -> Tensor:
-        """Logits (P, K) whose gradient is that of the method, with the attack's reach."""
-        with gradient_method(self.victim, self.method, self.reach()):
+    def surrogate(self, coords: Tensor, method: GradientMethod) -> Tensor:
+        """Logits (P, K) whose gradient is that of ``method``, with the attack's reach."""
+        with gradient_method(self.victim, method, self.reach()):
             voxels: list[Voxels] = []
             handle = voxelizer_of(self.victim).register_forward_hook(
                 lambda module, args, made: voxels.append(made)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from leadgrad.attacks import confusion
-from leadgrad.pipelines.records import RecordError
+from leadgrad.pipelines.records import Cost, RecordError
 from leadgrad.pipelines.rundir import AttackDirectory
 
 
@@ -31,6 +32,7 @@ class SceneRecord:
         iterate_miou: Of every scene that the attack showed the victim, in percent. Shape: (T,).
         voxels: Born, died and united voxels at each stride. Shape: (S, 3), int64.
         candidates: Candidates M' and occupied voxels M, summed over the attack's gradients. (2,).
+        cost: Of the attack; None in records of earlier versions.
     """
 
     index: Tensor
@@ -44,10 +46,13 @@ class SceneRecord:
     iterate_miou: Tensor
     voxels: Tensor
     candidates: Tensor
+    cost: Cost | None = None
 
     def to_bytes(self) -> bytes:
         """As safetensors."""
-        return save({field.name: getattr(self, field.name).contiguous() for field in fields(self)})
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        metadata = {} if self.cost is None else {"cost": json.dumps(asdict(self.cost))}
+        return save(tensors, metadata)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -57,8 +62,12 @@ class SceneRecord:
             RecordError: If the file is damaged or holds something else.
         """
         try:
-            record = cls(**load_file(path))
-        except (SafetensorError, OSError, TypeError) as error:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
+            record = cls(**tensors, cost=cost)
+        except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of a scene ({error}); delete it and start the attack's "
                 "command again"
@@ -81,6 +90,9 @@ class SceneRecord:
     def confusion(self, answers: Tensor) -> Tensor:
         """Labels in rows, answers in columns, ignored points left out. Shape: (K, K), int64."""
         return confusion(answers, self.label, len(self.last_counts))
+
+
+_TENSORS = tuple(field.name for field in fields(SceneRecord) if field.name != "cost")
 
 
 class SceneDirectory(AttackDirectory[SceneRecord]):

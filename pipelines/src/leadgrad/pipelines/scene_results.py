@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leadgrad.pipelines.results import provenance, versions
+from leadgrad.pipelines.results import cost, provenance, versions
 from leadgrad.pipelines.rundir import digest
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_scores import Displacement, class_ious, mean_class_iou
@@ -30,7 +30,7 @@ def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
     counts: dict[str, Tensor] = {}
     voxels = torch.zeros((), dtype=torch.int64)
     candidates = torch.zeros(2, dtype=torch.int64)
-    points, scenes = 0, []
+    points, scenes, costs = 0, [], []
     moved = 0
     for record in run.records():
         own = dict(zip(sides, _confusions(record), strict=True))
@@ -40,6 +40,7 @@ def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
         candidates += record.candidates
         moved += changed_voxel(record, voxel_m)
         points += len(record.label)
+        costs.append(record.cost)
         scenes.append(_scene(record, own))
     return {
         "scenes": len(scenes),
@@ -54,6 +55,7 @@ def measure_scenes(run: SceneDirectory, voxel_m: float) -> dict[str, Any]:
         "changed_voxel_percent": 100 * moved / points,
         "candidate_ratio": float(candidates[0] / candidates[1]) if int(candidates[1]) else None,
         "displacement": _worst(scenes),
+        **cost(costs, len(scenes)),
         "per_scene": scenes,
         "digest": digest(run.records()),
         "wall_s": round(run.seconds(), 3),

@@ -8,7 +8,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
-from leadgrad.pipelines.tables import class_name, short_class
+from leadgrad.pipelines.tables import class_name, cost_rows, short_class
 
 SIDES = ("clean", "adversarial", "last")
 
@@ -35,6 +35,7 @@ def scene_result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("points in another voxel", percent(results["changed_voxel_percent"])),
         ("displacement", f"mean {_mm(moved['mean_m'])}, greatest {_mm(moved['max_m'])}"),
         ("Chamfer, Hausdorff", f"{_mm(moved['chamfer_m'])}, {_mm(moved['hausdorff_m'])}"),
+        *cost_rows(results),
     ]
     if results["candidate_ratio"] is not None:
         ratio = results["candidate_ratio"]

@@ -85,15 +85,7 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{amount(units['clean'])} → {amount(units['adversarial'])} per sample",
         ),
     ]
-    if "cost" in results:
-        cost = results["cost"]
-        rows.append(
-            (
-                "cost",
-                f"{cost['gradients_per_sample']:.2f} gradients and "
-                f"{cost['answers_per_sample']:.2f} answers of the victim per sample, counted",
-            )
-        )
+    rows += cost_rows(results)
     if results["precision_effect"] is not None:
         effect = results["precision_effect"]
         rows.append(
@@ -114,6 +106,17 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     return rows
+
+
+def cost_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the attack took, as (name, value) rows; none in runs that did not count it."""
+    if "cost" not in results:
+        return []
+    gradients, answers = (
+        results["cost"][f"{name}_per_sample"] for name in ("gradients", "answers")
+    )
+    words = f"{gradients:.2f} gradients and {answers:.2f} answers of the victim per sample, counted"
+    return [("cost", words)]
 
 
 def setting_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
