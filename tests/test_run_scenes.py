@@ -185,7 +185,6 @@ def test_methods_and_noise_differ(run, tmp_path, weights):
 
 ERRORS = [
     ({"data__init_args__batch_size": 2}, "scenes are attacked one by one"),
-    ({"model__method": node("leadgrad.victims.LGM")}, "LGM() has no surrogate for voxels"),
     (
         {
             "model__attack": node(
