@@ -174,7 +174,8 @@ def test_a_network_without_gates_has_no_units():
 @pytest.mark.parametrize("goal", GOALS)
 def test_scores(goal):
     parts, (made, attacked) = batches([[]]), GOALS[goal]
-    metric = AttackScores(made)
+    network = torch.nn.Identity()
+    metric = AttackScores(made, network)
     for part in parts:
         metric.update(part)
     expected = dict.fromkeys(AttackScores.NAMES, 0)
@@ -232,7 +233,7 @@ def test_batches_add_up_to_one_big_batch(name):
     network, shapes = NETWORKS[name]
     parts = batches(shapes)
     for make in (
-        lambda: AttackScores(Untargeted()),
+        lambda: AttackScores(Untargeted(), network),
         lambda: ArchitectureChange(network, FGSM(PixelLinf(8))),
         lambda: Compute(network),
     ):

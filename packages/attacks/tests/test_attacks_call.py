@@ -286,10 +286,10 @@ def test_a_targeted_goal_takes_the_targeted_form(kind):
     attack = kind(THREAT, loss=dlr, goal=TargetShift(1))
     labels = torch.tensor([0, 0, 2])
     expected = targeted_dlr(WIDE, torch.tensor([1, 1, 3]))
-    assert torch.equal(attack.objective(WIDE, labels), expected)
+    assert torch.equal(attack.objective(WIDE, labels), -expected)
     assert torch.equal(kind(THREAT, loss=dlr).objective(WIDE, labels), dlr(WIDE, labels))
     plain = kind(THREAT, loss=margin, goal=TargetShift(1)).objective(WIDE, labels)
-    assert torch.equal(plain, margin(WIDE, torch.tensor([1, 1, 3])))
+    assert torch.equal(plain, -margin(WIDE, torch.tensor([1, 1, 3])))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -11,17 +12,20 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from leadgrad.attacks import Attack, Model, strongest
+from leadgrad.attacks import Answer, Attack, Model, Output, strongest
 from leadgrad.pipelines.counting import Counted
 from leadgrad.pipelines.records import BatchRecord, Cost
 from leadgrad.pipelines.scene_attack import SceneAttack
 from leadgrad.pipelines.scene_records import SceneRecord
 from leadgrad.victims import (
     FGM,
+    Decision,
     GradientMethod,
+    executed_share,
     gradient_method,
     load_published,
     prepare_for_attack,
+    record_decisions,
     record_occupancies,
 )
 from leadgrad.victims.gates import Deciding
@@ -61,14 +65,29 @@ class AttackModule(LightningModule):
         self.method = method
         self.surrogate_precision = surrogate_precision
 
-    def surrogate(self, images: Tensor, method: GradientMethod | None = None) -> Tensor:
-        """Logits (B, K) whose gradient is that of ``method``, by default the module's own."""
+    def surrogate(self, images: Tensor, method: GradientMethod | None = None) -> Answer:
+        """The answer whose gradient is that of ``method``, by default the module's own."""
         half = self.surrogate_precision == "bfloat16"
         autocast = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
-        with gradient_method(self.victim, self.method if method is None else method), autocast:
+        used = self.method if method is None else method
+        decisions: list[Decision] = []
+        with gradient_method(self.victim, used), autocast, ExitStack() as recording:
+            if self.attack.goal.asks_cost:
+                decisions = recording.enter_context(record_decisions(self.victim))
             # A copy, because a network may work in place
             logits: Tensor = self.victim(images.clone())
-        return logits
+        return self.answer(logits, [decision.occupancy for decision in decisions])
+
+    def answer(self, logits: Tensor, occupancies: Sequence[Tensor]) -> Answer:
+        """What the attack's goal asks for: logits (B, K), with their cost if it is about that.
+
+        Args:
+            logits: Shape: (B, K).
+            occupancies: Of the same forward, one (B, ...) per gate; not looked at without need.
+        """
+        if not self.attack.goal.asks_cost:
+            return logits
+        return Output(logits, executed_share(self.network, occupancies))
 
     def candidates(self) -> tuple[GradientMethod, ...]:
         """The methods that the attack is run under: FGM alone where the victim decides nothing.
@@ -100,7 +119,7 @@ class AttackModule(LightningModule):
         Args:
             images: Shape: (B, 3, H, W), in [0, 1].
             labels: Shape: (B,).
-            victim: Images to the exact victim's logits.
+            victim: Images to the exact victim's answer.
             sample_ids: Shape: (B,).
 
         Returns:
@@ -124,6 +143,11 @@ class AttackModule(LightningModule):
         """The exact victim's logits (B, K)."""
         return self.decide(images)[0]
 
+    def exact(self, images: Tensor) -> Answer:
+        """The exact victim's answer."""
+        logits, record = self.decide(images)
+        return self.answer(logits, [decision.to(logits.dtype) for decision in record])
+
     def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord | SceneRecord:
         """Attacks one batch: of images, or one scene if it holds coordinates.
 
@@ -141,9 +165,11 @@ class AttackModule(LightningModule):
         clean_logits, clean_decisions = self.decide(images)
         _check_finite(clean_logits, batch["index"])
 
-        def answer(x: Tensor) -> Tensor:
+        clean = self.answer(clean_logits, [each.to(clean_logits.dtype) for each in clean_decisions])
+
+        def answer(x: Tensor) -> Answer:
             # The attack asks for the clean images first, which were just decided
-            return clean_logits if torch.equal(x, images) else self.logits(x)
+            return clean if torch.equal(x, images) else self.exact(x)
 
         victim = Counted(answer)
         adv, gradients = self.adversarial(

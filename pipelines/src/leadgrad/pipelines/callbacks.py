@@ -59,7 +59,7 @@ class LiveScores(Callback):
         """Starts the counts."""
         if not isinstance(module, AttackModule):
             raise TypeError(f"LiveScores watches an AttackModule, got {type(module).__name__}")
-        self.scores = AttackScores(module.attack.goal)
+        self.scores = AttackScores(module.attack.goal, module.network)
 
     def on_predict_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: BatchRecord, *_: Any

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from leadgrad.attacks import CarliniWagner, SignGradientAttack, apart, cross_entropy
+from leadgrad.attacks import Answer, apart, cost_of, logits_of
 from leadgrad.data import ImageDataModule
 
 if TYPE_CHECKING:
@@ -35,31 +35,41 @@ def try_images(module: AttackModule, data: ImageDataModule) -> int:
             f"{type(data).__name__} has images of shape {tuple(images.shape)}, expected at least "
             "one, (N, channels, height, width)"
         )
-    logits = _answers(module, images)
-    attack = module.attack
+    answer = _answers(module, images)
+    attack, classes = module.attack, logits_of(answer).shape[1]
     attack.threat.region(images)
-    classes = attack.goal.classes(labels.clamp(0, logits.shape[1] - 1), logits)
-    if isinstance(attack, SignGradientAttack | CarliniWagner):
-        attack.objective(logits, classes)
-    else:
-        cross_entropy(logits, classes)
-    return logits.shape[1]
+    attack.objective(answer, labels.clamp(0, classes - 1))
+    if attack.goal.asks_cost:
+        _require_led_cost(module, images)
+    return classes
 
 
-def _answers(module: AttackModule, images: Tensor) -> Tensor:
+def _require_led_cost(module: AttackModule, images: Tensor) -> None:
+    for method in module.candidates():
+        with torch.enable_grad():
+            cost = cost_of(module.surrogate(images.clone().requires_grad_(), method))
+        if not cost.requires_grad:
+            raise ValueError(
+                f"under {method} what {type(module.network).__name__} executes has no gradient, "
+                f"so that {module.attack.goal} cannot be attacked; give a method that leads, such "
+                "as --model.method=leadgrad.victims.LGM"
+            )
+
+
+def _answers(module: AttackModule, images: Tensor) -> Answer:
     name = type(module.network).__name__
     try:
         with torch.no_grad():
-            logits = apart(module.victim)(images)
+            answer = apart(module.exact)(images)
     except (RuntimeError, IndexError, NotImplementedError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise ValueError(
             f"{name} cannot answer images of shape {tuple(images.shape)}: {reason}; it is called "
             "with one float tensor (N, channels, height, width) in [0, 1]"
         ) from error
-    if not bool(logits.isfinite().all()):
+    if not bool(logits_of(answer).isfinite().all()):
         raise ValueError(
             f"{name} answers the first images with logits that are not finite; check its weights, "
             "and that it takes images in [0, 1]"
         )
-    return logits
+    return answer

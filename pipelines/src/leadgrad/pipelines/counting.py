@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from leadgrad.attacks import Model
+from leadgrad.attacks import Answer, Model
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Counted:
     counts, hence no attack can claim another cost than it has.
 
     Args:
-        model: Inputs (R, ...) to logits (R, K).
+        model: Inputs (R, ...) to its answer.
         samples: That each call is of, where the rows are no samples: a scene's points.
         inputs: Samples seen so far.
     """
@@ -27,7 +27,7 @@ class Counted:
     samples: int | None = None
     inputs: int = 0
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The model's logits."""
+    def __call__(self, x: Tensor) -> Answer:
+        """The model's answer."""
         self.inputs += len(x) if self.samples is None else self.samples
         return self.model(x)

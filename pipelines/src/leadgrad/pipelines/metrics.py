@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from leadgrad.attacks import Attack, Goal
+from leadgrad.attacks import Answer, Attack, Goal, Output
 from leadgrad.pipelines.records import BatchRecord
-from leadgrad.victims import GatedNetwork
+from leadgrad.victims import GatedNetwork, executed_share
 
 
 class RunMetric(Metric):
@@ -30,14 +30,27 @@ class RunMetric(Metric):
         super().__init__(sync_on_compute=False)
 
 
+def answers(goal: Goal, network: nn.Module, record: BatchRecord) -> tuple[Answer, Answer]:
+    """The exact victim's answers before and after, as a goal asks for them."""
+    before, after = record.clean_logits, record.adv_logits
+    if not goal.asks_cost:
+        return before, after
+    clean, adv = (
+        executed_share(network, [units.to(before.dtype) for units in record.decisions(side)])
+        for side in (record.clean_units, record.adv_units)
+    )
+    return Output(before, clean), Output(after, adv)
+
+
 class AttackScores(RunMetric):
     """Counts of samples: all, right before, right before and after, right after, eligible, won."""
 
     NAMES = ("samples", "clean", "both", "robust", "eligible", "won")
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: Goal, network: nn.Module) -> None:
         super().__init__()
-        self.goal = goal
+        # In a tuple, so that the victim does not become a part of the metric
+        self.goal, self.network = goal, (network,)
         for name in self.NAMES:
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
@@ -45,8 +58,9 @@ class AttackScores(RunMetric):
         """Adds a batch."""
         before = record.clean_logits.argmax(1) == record.label
         after = record.adv_logits.argmax(1) == record.label
-        eligible = self.goal.eligible(record.label, record.clean_logits)
-        won = self.goal.reached(record.label, record.adv_logits) & eligible
+        clean, adv = answers(self.goal, self.network[0], record)
+        eligible = self.goal.eligible(record.label, clean)
+        won = self.goal.reached(record.label, adv) & eligible
         values = (torch.ones_like(before), before, before & after, after, eligible, won)
         for name, value in zip(self.NAMES, values, strict=True):
             setattr(self, name, getattr(self, name) + value.sum())
@@ -84,7 +98,8 @@ class ArchitectureChange(RunMetric):
         adv = record.decisions(record.adv_units)
         attacked = torch.ones_like(record.label, dtype=torch.bool)
         if self.attack.skip_misclassified:
-            attacked = self.attack.goal.eligible(record.label, record.clean_logits)
+            before, _ = answers(self.attack.goal, self.network[0], record)
+            attacked = self.attack.goal.eligible(record.label, before)
         size = len(record.index)
         network = self.network[0]
         plain = _flips(clean, adv, size)

@@ -44,7 +44,7 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
         network: The victim, for what its decisions entail and cost.
         attack: For its goal.
     """
-    scores, compute = AttackScores(attack.goal), Compute(network)
+    scores, compute = AttackScores(attack.goal, network), Compute(network)
     change = ArchitectureChange(network, attack)
     half = {"samples": 0, "right": 0, "agree": 0}
     costs: list[Cost | None] = []

@@ -3,7 +3,8 @@
 from leadgrad.attacks.apgd import APGD
 from leadgrad.attacks.base import Attack, Model, Standing, apart, input_gradient
 from leadgrad.attacks.carlini_wagner import CarliniWagner
-from leadgrad.attacks.goals import Goal, TargetClass, TargetShift, Untargeted
+from leadgrad.attacks.compute_goals import AllOf, Compute, Kept
+from leadgrad.attacks.goals import ClassGoal, Goal, TargetClass, TargetShift, Untargeted
 from leadgrad.attacks.iterative import (
     FGSM,
     IFGSM,
@@ -15,6 +16,7 @@ from leadgrad.attacks.iterative import (
 )
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targeted_dlr
 from leadgrad.attacks.midpoint import Midpoint
+from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
 from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
 from leadgrad.attacks.point_noise import PointNoise
 from leadgrad.attacks.points import PointAttack, PointLinf
@@ -39,12 +41,18 @@ __all__ = [
     "MIFGSM",
     "NIFGSM",
     "PGD",
+    "AllOf",
+    "Answer",
     "Attack",
     "BudgetError",
     "CarliniWagner",
+    "ClassGoal",
+    "Compute",
     "Goal",
+    "Kept",
     "Midpoint",
     "Model",
+    "Output",
     "PixelLinf",
     "PointAttack",
     "PointIFGSM",
@@ -63,9 +71,12 @@ __all__ = [
     "Untargeted",
     "apart",
     "confusion",
+    "cost_of",
     "cross_entropy",
+    "detached",
     "dlr",
     "input_gradient",
+    "logits_of",
     "margin",
     "mean_iou",
     "mean_ious",

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Model, input_gradient
 from leadgrad.attacks.iterative import RandomRestarts
+from leadgrad.attacks.output import Answer
 
 # All of Croce & Hein 2020, sections 3.2 and 3.3
 _ALPHA, _RHO = 0.75, 0.75
@@ -39,7 +40,8 @@ class APGD(RandomRestarts):
     step has raised f if f is greater than at the point that was stepped from.
 
     Args:
-        loss: f or, for a targeted goal, -f. ``cross_entropy`` and ``dlr`` are the paper's two.
+        loss: f or, for a targeted goal, -f. ``cross_entropy`` and ``dlr`` are the paper's two. A
+            goal that is about compute raises that instead.
         steps: Per restart. Costs steps + 1 gradients of the surrogate and as many forward passes of
             the victim, less if all samples are won before.
     """
@@ -103,10 +105,10 @@ class APGD(RandomRestarts):
         """f, which is to be raised, and its gradient, from one forward pass."""
         values = []
 
-        def f(logits: Tensor, labels: Tensor) -> Tensor:
-            loss = self.objective(logits, labels)
-            values.append(loss.detach() if self.goal.ascend else -loss.detach())
-            return loss if self.goal.ascend else -loss
+        def f(answer: Answer, labels: Tensor) -> Tensor:
+            value = self.objective(answer, labels)
+            values.append(value.detach())
+            return value
 
         gradient = input_gradient(surrogate, f, x, labels)
         return values[0], gradient

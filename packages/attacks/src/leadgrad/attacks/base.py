@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.goals import Goal, Untargeted
-from leadgrad.attacks.losses import cross_entropy
+from leadgrad.attacks.output import Answer, Output, logits_of
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.threat import ThreatModel
 
-Model = Callable[[Tensor], Tensor]
-"""Inputs (R, ...) to logits (R, K). The surrogate gives gradients, the victim gives decisions."""
+Model = Callable[[Tensor], Answer]
+"""Inputs (R, ...) to logits (R, K), or to an ``Output`` where the goal asks for costs.
+
+The surrogate gives gradients, the victim gives decisions."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,17 @@ class Attack(ABC):
         """The samples of a batch's rows (R, ...); see ``Samples.of``."""
         return Samples.of(rows, owner, ids)
 
-    def standing(self, logits: Tensor, labels: Tensor, samples: Samples) -> Standing:
-        """How far it has come with each sample, judged by the victim's logits (R, K).
+    def objective(self, answer: Answer, labels: Tensor) -> Tensor:
+        """What the attack raises, by row: here its goal's, with the cross-entropy. Shape: (R,)."""
+        return self.goal.objective(answer, labels)
 
-        A sample is won when all its rows have reached the goal; its score is their mean loss.
+    def standing(self, answer: Answer, labels: Tensor, samples: Samples) -> Standing:
+        """How far it has come with each sample, judged by the victim's answer to its rows.
+
+        A sample is won when all its rows have reached the goal; its score is the mean of theirs.
         """
-        loss = cross_entropy(logits, self.goal.classes(labels, logits))
-        score = loss if self.goal.ascend else -loss
-        return Standing(samples.all(self.goal.reached(labels, logits)), samples.mean(score))
+        won = samples.all(self.goal.reached(labels, answer))
+        return Standing(won, samples.mean(self.goal.score(labels, answer)))
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def apart(model: Model, greatest_label: int = -1) -> Model:
     against which the budget is then checked.
 
     Args:
-        model: Inputs (N, ...) to logits (N, K).
+        model: As of ``Model``.
         greatest_label: That the logits have to have a class for.
 
     Returns:
@@ -158,8 +163,9 @@ def apart(model: Model, greatest_label: int = -1) -> Model:
         these inputs.
     """
 
-    def separate(x: Tensor) -> Tensor:
-        logits = model(x.clone())
+    def separate(x: Tensor) -> Answer:
+        answer = model(x.clone())
+        logits = logits_of(answer)
         if not isinstance(logits, Tensor):
             raise TypeError(
                 f"the model returned a {type(logits).__name__}, expected logits as one tensor "
@@ -175,7 +181,7 @@ def apart(model: Model, greatest_label: int = -1) -> Model:
                 f"there is a label {greatest_label}, but the model's {logits.shape[1]} logits are "
                 f"for the classes 0 to {logits.shape[1] - 1}; give a model of these classes"
             )
-        return logits
+        return answer
 
     return separate
 
@@ -218,21 +224,33 @@ def _validate(inputs: Tensor, labels: Tensor, ignored: int | None) -> None:
 
 
 def input_gradient(
-    surrogate: Model, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, classes: Tensor
+    surrogate: Model, objective: Callable[[Answer, Tensor], Tensor], x: Tensor, labels: Tensor
 ) -> Tensor:
-    """Gradient of the summed loss with respect to the inputs only: no parameter gets a ``.grad``.
+    """Gradient of the summed objective with respect to the inputs; no parameter gets a ``.grad``.
+
+    Args:
+        surrogate: Whose answer is judged.
+        objective: Answer and labels to values of any shape.
+        x: Inputs. Shape: (R, ...).
+        labels: Shape: (R,).
 
     Raises:
-        ValueError: If the gradient is not finite, or the logits do not depend on the inputs.
+        ValueError: If the gradient is not finite, or the answer does not depend on the inputs.
     """
     x = x.detach().requires_grad_()
-    logits = surrogate(x)
-    if not logits.requires_grad:
+    answer = surrogate(x)
+    value = objective(answer, labels).sum()
+    if not value.requires_grad:
+        if isinstance(answer, Output) and answer.logits.requires_grad:
+            raise ValueError(
+                "what the network executes has no gradient: its decisions are frozen (FGM), or it "
+                "decides nothing; attack compute under a method that leads, such as LGM"
+            )
         raise ValueError(
             "the surrogate's logits carry no gradient; run it with gradients enabled and without "
             "detaching its inputs"
         )
-    (gradient,) = torch.autograd.grad(loss(logits, classes).sum(), x)
+    (gradient,) = torch.autograd.grad(value, x)
     if not bool(gradient.isfinite().all()):
         raise ValueError(
             f"{int((~gradient.isfinite()).sum())} values of the input gradient are not finite; "

@@ -1,8 +1,8 @@
 """Carlini and Wagner's margin loss and Adam, within a fixed L-infinity budget.
 
-    delta ← project(delta - α · adam(∇ max(s · margin(surrogate(x + delta)), -κ)))
+    delta ← project(delta + α · adam(∇ min(s · margin(surrogate(x + delta)), κ)))
 
-with s = -1 away from the right class and 1 towards a target. The loss (f₆) and the optimiser are
+with s = 1 away from the right class and -1 towards a target. The loss (f₆) and the optimiser are
 those of Carlini & Wagner 2017; their search over the constant that weighs an L2 distance is not
 done.
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 from leadgrad.attacks.base import Attack, Model, input_gradient
 from leadgrad.attacks.iterative import check_steps
 from leadgrad.attacks.losses import margin
+from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.threat import PixelLinf
 
@@ -75,11 +76,10 @@ class CarliniWagner(Attack):
             mean = _BETA_1 * mean + (1 - _BETA_1) * gradient
             square = _BETA_2 * square + (1 - _BETA_2) * gradient**2
             scale = (square / (1 - _BETA_2**step)).sqrt() + _EPSILON
-            moved = x - alpha * mean / (1 - _BETA_1**step) / scale
+            moved = x + alpha * mean / (1 - _BETA_1**step) / scale
             x = region.project(moved.to(x.dtype))
         return x
 
-    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What is lowered: how much the goal is missed by, no less than -κ. Shape: (N,)."""
-        lead = margin(logits, self.goal.classes(labels, logits))
-        return (-lead if self.goal.ascend else lead).clamp_min(-self.confidence)
+    def objective(self, answer: Answer, labels: Tensor) -> Tensor:
+        """By how much the goal is passed, at most κ. Shape: (R,)."""
+        return self.goal.objective(answer, labels, margin).clamp_max(self.confidence)

@@ -1,4 +1,4 @@
-"""What an attack is after: which class its loss looks at, which way, and when it has won."""
+"""What an attack is after: what it raises, which rows it is worth on, and when it has won."""
 
 from __future__ import annotations
 
@@ -8,29 +8,59 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from leadgrad.attacks.losses import Loss, cross_entropy, targeted_form
+from leadgrad.attacks.output import Answer, logits_of
+
 
 class Goal(ABC):
-    """A goal; logits are (N, K), labels (N,), all results (N,)."""
+    """A goal. An answer is a model's, for R rows; labels are (R,)."""
+
+    asks_cost: bool = False
+    """Whether answers have to tell what they cost (``Output``)."""
+
+    @abstractmethod
+    def eligible(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows worth attacking, given the victim's answer to the clean inputs. (R,), bool."""
+
+    @abstractmethod
+    def reached(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows on which the attack has won, given the victim's answer. (R,), bool."""
+
+    @abstractmethod
+    def objective(self, answer: Answer, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
+        """What is raised, by row. Shape: (R,).
+
+        Args:
+            answer: The surrogate's, or the victim's where iterates are compared.
+            labels: Right classes. Shape: (R,).
+            loss: Of logits and classes, for goals that are about classes.
+        """
+
+    def score(self, labels: Tensor, answer: Answer) -> Tensor:
+        """How good the victim's answer is for the attacker, by row; rising. Shape: (R,)."""
+        return self.objective(answer, labels)
+
+
+class ClassGoal(Goal):
+    """A goal that is about the logits at one class of each row: away from it, or towards it."""
 
     ascend: bool
     """Whether the loss at ``classes`` is raised (away from them) or lowered (towards them)."""
 
     @abstractmethod
     def classes(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """The class that each sample's loss looks at, int64."""
+        """The class that each row's loss looks at. Shape: (R,), int64."""
 
-    @abstractmethod
-    def eligible(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Samples worth attacking, given the victim's logits on the clean inputs, bool."""
-
-    @abstractmethod
-    def reached(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Samples on which the attack has won, given the victim's logits, bool."""
+    def objective(self, answer: Answer, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
+        """The loss at the class, or less it. Shape: (R,)."""
+        logits = logits_of(answer)
+        classes = self.classes(labels, logits)
+        return loss(logits, classes) if self.ascend else -targeted_form(loss)(logits, classes)
 
 
 @dataclass(frozen=True)
-class Untargeted(Goal):
-    """Any wrong class. Only samples that the victim gets right are worth attacking."""
+class Untargeted(ClassGoal):
+    """Any wrong class. Only rows that the victim gets right are worth attacking."""
 
     ascend = True
 
@@ -38,24 +68,25 @@ class Untargeted(Goal):
         """The labels."""
         return labels
 
-    def eligible(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Samples classified correctly."""
-        return logits.argmax(1) == labels
+    def eligible(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows classified correctly."""
+        return logits_of(answer).argmax(1) == labels
 
-    def reached(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Samples classified wrongly."""
-        return logits.argmax(1) != labels
+    def reached(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows classified wrongly."""
+        return logits_of(answer).argmax(1) != labels
 
 
-class _Targeted(Goal):
+class _Targeted(ClassGoal):
     ascend = False
 
-    def eligible(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Samples not already predicted as their target."""
-        return ~self.reached(labels, logits)
+    def eligible(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows not already predicted as their target."""
+        return ~self.reached(labels, answer)
 
-    def reached(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Samples predicted as their target."""
+    def reached(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows predicted as their target."""
+        logits = logits_of(answer)
         return logits.argmax(1) == self.classes(labels, logits)
 
 
@@ -70,7 +101,7 @@ class TargetClass(_Targeted):
     target: int
 
     def classes(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """The target, for every sample.
+        """The target, for every row.
 
         Raises:
             ValueError: If the model has no such class.

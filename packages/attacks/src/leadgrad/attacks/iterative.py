@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Model, input_gradient
-from leadgrad.attacks.losses import Loss, cross_entropy, targeted_form
+from leadgrad.attacks.losses import Loss, cross_entropy
+from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf
@@ -32,7 +33,8 @@ class SignGradientAttack(Attack):
 
     Args:
         threat: Budget, convention and valid pixels.
-        loss: (logits, classes) to one value per sample; ``dlr`` takes its targeted form by itself.
+        loss: (logits, classes) to one value per sample, for goals that are about classes; ``dlr``
+            takes its targeted form by itself.
     """
 
     threat: PixelLinf
@@ -52,7 +54,7 @@ class SignGradientAttack(Attack):
         Args:
             x: The iterate.
             velocity: What ``direction`` remembered.
-            alpha: Step size in the [0, 1] image, signed: towards the goal.
+            alpha: Step size in the [0, 1] image.
             slope: Inputs to the gradient of the objective there, on the valid pixels.
         """
         return x
@@ -78,7 +80,7 @@ class SignGradientAttack(Attack):
         """The loop from ``x``; the last iterate."""
         region = self.threat.region(inputs)
         steps, size = self.schedule()
-        alpha = size * self.threat.unit * (1 if self.goal.ascend else -1)
+        alpha = size * self.threat.unit
         velocity = torch.zeros_like(inputs)
         x = region.project(x)
 
@@ -91,10 +93,9 @@ class SignGradientAttack(Attack):
             x = region.project(x + alpha * step)
         return x
 
-    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss at the goal's classes, raised or lowered as the goal says. Shape: (N,)."""
-        loss = self.loss if self.goal.ascend else targeted_form(self.loss)
-        return loss(logits, self.goal.classes(labels, logits))
+    def objective(self, answer: Answer, labels: Tensor) -> Tensor:
+        """The goal's, with the loss. Shape: (R,)."""
+        return self.goal.objective(answer, labels, self.loss)
 
 
 @dataclass(frozen=True)

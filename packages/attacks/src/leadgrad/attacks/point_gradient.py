@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Model, input_gradient
 from leadgrad.attacks.losses import Loss
+from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.points import PointAttack
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
@@ -57,6 +58,7 @@ class PointGradientAttack(PointAttack):
     delta: float = 1e-8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         for name in ("step_size_m", "delta"):
@@ -86,9 +88,13 @@ class PointGradientAttack(PointAttack):
             worst.points = torch.where(samples.rows(better)[:, None], x, worst.points)
             if step + 1 < self.steps:
                 gradient = input_gradient(
-                    surrogate, lambda logits, classes: self.loss(logits, classes) / share, x, labels
+                    surrogate, lambda answer, y: self.objective(answer, y) / share, x, labels
                 )
                 x = region.project(x + self.step_size_m * self.direction(gradient))
+
+    def objective(self, answer: Answer, labels: Tensor) -> Tensor:
+        """The loss at the labels. Shape: (R,)."""
+        return self.loss(logits_of(answer), labels)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Each point's gradient over its greatest component. Shape: (R, 3)."""

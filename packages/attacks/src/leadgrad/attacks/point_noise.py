@@ -35,6 +35,7 @@ class PointNoise(PointAttack):
     tries: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.distribution not in ("uniform", "corners", "surface"):
             raise ValueError(
                 f'distribution must be "uniform", "corners" or "surface", got {self.distribution!r}'

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Standing
+from leadgrad.attacks.goals import Untargeted
+from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.segmentation import IGNORE, mean_ious
 from leadgrad.attacks.threat import BudgetError, Region, ThreatModel, rounded
@@ -70,6 +72,7 @@ class PointAttack(Attack):
 
     Args:
         threat: Budget.
+        goal: ``Untargeted``, the only one there is for scenes.
     """
 
     ignored: ClassVar[int | None] = IGNORE
@@ -78,12 +81,17 @@ class PointAttack(Attack):
     _: KW_ONLY
     skip_misclassified: bool = False
 
+    def __post_init__(self) -> None:
+        if self.goal != Untargeted():
+            raise ValueError(f"scenes are attacked with the goal Untargeted(), got {self.goal}")
+
     def samples(self, rows: Tensor, owner: Tensor | None, ids: Tensor | None) -> Samples:
         """The scenes of a batch's points (R, 3); one, where ``owner`` is None."""
         one = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
         return Samples.of(rows, one if owner is None else owner, ids)
 
-    def standing(self, logits: Tensor, labels: Tensor, samples: Samples) -> Standing:
+    def standing(self, answer: Answer, labels: Tensor, samples: Samples) -> Standing:
         """Never won; the less the victim's mIoU, the better. NaN where no point is labelled."""
+        logits = logits_of(answer)
         score = -mean_ious(logits.argmax(1), labels, logits.shape[1], samples)
         return Standing(torch.zeros_like(score, dtype=torch.bool), score)

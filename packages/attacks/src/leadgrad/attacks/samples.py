@@ -45,7 +45,7 @@ class Samples:
                     f"owner must name the sample of each row, shape ({count},), got "
                     f"{tuple(owner.shape)}"
                 )
-            numbers = owner.unique()
+            numbers = torch.unique(owner)
             count = len(numbers)
             if not torch.equal(numbers.cpu().long(), torch.arange(count)):
                 raise ValueError(

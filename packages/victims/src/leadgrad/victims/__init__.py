@@ -19,7 +19,7 @@ from leadgrad.victims.gates import (
 )
 from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.minkunet import MinkUNet
-from leadgrad.victims.network import GatedNetwork
+from leadgrad.victims.network import GatedNetwork, executed_share
 from leadgrad.victims.prepare import prepare_for_attack
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.relations import RBF, BilinearInterpolation
@@ -51,6 +51,7 @@ __all__ = [
     "Surrogate",
     "VoxelFGM",
     "VoxelLGM",
+    "executed_share",
     "gradient_method",
     "load_published",
     "prepare_for_attack",

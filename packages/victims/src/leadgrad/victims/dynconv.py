@@ -193,6 +193,10 @@ class DynConv(GatedNetwork):
         """The dilated mask of every block. Shapes: (B, 1, H, W), bool."""
         return [dilate(mask) for mask in record]
 
+    def unit_costs(self) -> tuple[float, ...]:
+        """MACs of a position of each block, as if no other one shared its dilated positions."""
+        return tuple(float(sum(block.macs_per_position())) for block in self.blocks())
+
     def conditional_macs(self, record: Sequence[Tensor]) -> Tensor:
         """MACs at active positions: conv1 by dilated mask, conv2 by mask. Shape: (B,), int64."""
         total = torch.zeros(len(record[0]), dtype=torch.int64, device=record[0].device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 Counting = Literal[
@@ -37,6 +38,14 @@ class GatedNetwork(nn.Module):
         """Decisions that follow from others (DynConv's dilated masks), as bool tensors (B, ...)."""
         return []
 
+    def unit_costs(self) -> tuple[float, ...] | None:
+        """What executing one unit of each gate costs, in gate order, in any one unit.
+
+        None counts every unit alike. It is what attacks on compute raise or lower; what follows
+        from several decisions at once is counted as if each entailed it alone.
+        """
+        return None
+
     def conditional_macs(self, record: Sequence[Tensor]) -> Tensor | None:
         """Multiply-accumulates spent on gated units. Shape: (B,), int64; None where not known."""
         return None
@@ -44,3 +53,35 @@ class GatedNetwork(nn.Module):
     def conditional_macs_total(self) -> int | None:
         """The same for one image with every unit executed."""
         return None
+
+
+def executed_share(network: nn.Module, occupancies: Sequence[Tensor]) -> Tensor:
+    """Share of the cost of all units that is executed: Σ cost·o / Σ cost, in [0, 1].
+
+    Args:
+        network: Whose ``unit_costs`` weigh the gates; a network that states none weighs all units
+            alike.
+        occupancies: Of one forward, a tensor (B, ...) per gate, in gate order; with their graphs
+            where they are led. At least one.
+
+    Returns:
+        Shape: (B,), floating point.
+
+    Raises:
+        ValueError: If there is no occupancy, or the costs are not those of these gates.
+    """
+    if not occupancies:
+        raise ValueError(
+            f"{type(network).__name__} decides nothing, so what it executes cannot change; attack "
+            "compute on a network with gates"
+        )
+    stated = network.unit_costs() if isinstance(network, GatedNetwork) else None
+    costs = (1.0,) * len(occupancies) if stated is None else stated
+    if len(costs) != len(occupancies):
+        raise ValueError(
+            f"{type(network).__name__} states the costs of {len(costs)} gates, but "
+            f"{len(occupancies)} have decided; state one for each"
+        )
+    units = [o.reshape(len(o), -1) for o in occupancies]
+    spent = torch.stack([cost * own.sum(1) for cost, own in zip(costs, units, strict=True)]).sum(0)
+    return spent / sum(cost * own.shape[1] for cost, own in zip(costs, units, strict=True))

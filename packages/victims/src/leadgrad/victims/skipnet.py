@@ -148,6 +148,10 @@ class SkipNet(GatedNetwork):
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits
 
+    def unit_costs(self) -> tuple[float, ...]:
+        """MACs of each skippable block."""
+        return tuple(float(macs) for macs in self._block_macs())
+
     def conditional_macs(self, record: Sequence[Tensor]) -> Tensor:
         """MACs of the executed skippable blocks. Shape: (B,), int64. Projections always run."""
         executed = torch.stack([decision.long() for decision in record], 1)

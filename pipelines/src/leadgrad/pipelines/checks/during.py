@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from leadgrad.attacks import Answer, detached
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
 
@@ -38,13 +39,13 @@ class Tape:
         self.losses: list[Tensor] = []
         self.reached: list[Tensor] = []
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The surrogate's logits, (N, K)."""
-        logits = self.subject.module.surrogate(x)
+    def __call__(self, x: Tensor) -> Answer:
+        """The surrogate's answer."""
+        answer = self.subject.module.surrogate(x)
         if x.shape == self.subject.images.shape:
-            self.losses.append(self.subject.loss(logits.detach()))
+            self.losses.append(self.subject.loss(detached(answer)))
             self.reached.append(self.subject.reached(x.detach()))
-        return logits
+        return answer
 
 
 @dataclass(frozen=True)

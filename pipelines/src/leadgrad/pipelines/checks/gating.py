@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from leadgrad.attacks import Answer
 from leadgrad.pipelines.checks.methods import Detached, local_slope
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
 from leadgrad.pipelines.checks.truth import truth_of_method
@@ -95,7 +96,8 @@ def connection(subject: Subject) -> Check:
             leaks = sum(each.occupancy.requires_grad for each in decisions)
             value = f"{type(method).__name__} freezes occupancies; {leaks} gates pass a gradient"
             return ask.fails_if(leaks > 0, value)
-        loose = _loose_gates(subject.loss(logits).sum(), decisions)
+        answer = subject.module.answer(logits, [each.occupancy for each in decisions])
+        loose = _loose_gates(subject.loss(answer).sum(), decisions)
     if loose:
         return ask.failed(f"{loose} of {len(decisions)} gates are disconnected")
     whole, without, frozen = (
@@ -119,8 +121,12 @@ def _loose_gates(loss: Tensor, decisions: list[Decision]) -> int:
 
 def _gradient(subject: Subject, method: GradientMethod) -> Tensor:
     """Of the attack's loss under a method; zero where there is none."""
-    victim = subject.module.victim
-    gradient = subject.gradient(lambda x: under(victim, method, x)[0])
+
+    def model(x: Tensor) -> Answer:
+        logits, decisions = under(subject.module.victim, method, x)
+        return subject.module.answer(logits, [each.occupancy for each in decisions])
+
+    gradient = subject.gradient(model)
     return torch.zeros_like(subject.images) if gradient is None else gradient
 
 

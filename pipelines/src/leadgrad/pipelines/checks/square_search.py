@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.attacks import Attack, Model, PixelLinf, margin, sample_generator
+from leadgrad.attacks import Attack, Model, PixelLinf, Samples, margin, sample_generator
 from leadgrad.attacks.threat import Region
 
 FIRST_SHARE = 0.8  # of the image's area; their default for L-infinity
@@ -48,12 +48,12 @@ class SquareSearch(Attack):
         *,
         victim: Model,
         eligible: Tensor,
-        sample_ids: Tensor,
+        samples: Samples,
     ) -> Tensor:
         """The best point found of each sample; ``surrogate`` is never called."""
         region = self.threat.region(inputs)
         generators = [
-            sample_generator(self.seed, sample, "square search") for sample in sample_ids.tolist()
+            sample_generator(self.seed, sample, "square search") for sample in samples.ids.tolist()
         ]
         radius = self.threat.eps_255 * self.threat.unit
         stripes = torch.stack([_stripes(inputs[0], generator) for generator in generators])
@@ -79,9 +79,8 @@ class SquareSearch(Attack):
     def _judge(self, victim: Model, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """How near the goal is, rising, and whether it is reached. Shapes: (N,)."""
         with torch.no_grad():
-            logits = victim(x)
-        lead = margin(logits, self.goal.classes(labels, logits))
-        return lead if self.goal.ascend else -lead, self.goal.reached(labels, logits)
+            answer = victim(x)
+        return self.goal.objective(answer, labels, margin), self.goal.reached(labels, answer)
 
 
 def _stripes(image: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from leadgrad.attacks import Attack, CarliniWagner, SignGradientAttack, cross_entropy
+from leadgrad.attacks import Answer, Attack, Model
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.rundir import RunDirectory
 from leadgrad.victims import Decision, GradientMethod, gradient_method, record_decisions
@@ -80,30 +80,18 @@ class Subject:
 
     def worth_attacking(self) -> Subject:
         """The samples that the attack's goal calls eligible: for most attacks, those right."""
-        clean = self.logits(self.images)
+        clean = self.module.exact(self.images)
         return self.rows(self.module.attack.goal.eligible(self.labels, clean))
 
     def reached(self, x: Tensor) -> Tensor:
         """Where the goal is reached on the exact victim. Shape: (N,), bool."""
-        return self.module.attack.goal.reached(self.labels, self.logits(x))
+        return self.module.attack.goal.reached(self.labels, self.module.exact(x))
 
-    def loss(self, logits: Tensor) -> Tensor:
-        """What the attack raises, of (N, K) logits; a loss that it lowers with the sign changed.
+    def loss(self, answer: Answer) -> Tensor:
+        """What the attack raises, of an answer to all samples. Shape: (N,)."""
+        return self.module.attack.objective(answer, self.labels)
 
-        Cross-entropy for attacks that have none. Shape: (N,).
-        """
-        attack = self.module.attack
-        if isinstance(attack, CarliniWagner):
-            return -attack.objective(logits, self.labels)
-        if isinstance(attack, SignGradientAttack):
-            value = attack.objective(logits, self.labels)
-        else:
-            value = cross_entropy(logits, attack.goal.classes(self.labels, logits))
-        return value if attack.goal.ascend else -value
-
-    def attacked(
-        self, attack: Attack, surrogate: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def attacked(self, attack: Attack, surrogate: Model | None = None) -> Tensor:
         """Adversarial images of another attack under the same gradient method.
 
         Args:
@@ -114,18 +102,18 @@ class Subject:
             self.module.surrogate if surrogate is None else surrogate,
             self.images,
             self.labels,
-            victim=self.logits,
+            victim=self.module.exact,
             sample_ids=self.index,
         )
 
-    def gradient(self, model: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """Gradient of ``loss`` at the clean images; None where logits do not depend on them."""
+    def gradient(self, model: Model) -> Tensor | None:
+        """Gradient of ``loss`` at the clean images; None where it does not depend on them."""
         with torch.enable_grad():
             x = self.images.clone().requires_grad_()
-            logits = model(x)
-            if not logits.requires_grad:
+            loss = self.loss(model(x)).sum()
+            if not loss.requires_grad:
                 return None
-            (gradient,) = torch.autograd.grad(self.loss(logits).sum(), x, allow_unused=True)
+            (gradient,) = torch.autograd.grad(loss, x, allow_unused=True)
         return gradient
 
 

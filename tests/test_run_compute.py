@@ -1,0 +1,46 @@
+"""``leadgrad attack`` with a goal about compute: what a led gradient can raise, and FGM cannot."""
+
+import pytest
+from recorded_runs import DYNCONV, FGM, SKIPNET, balanced, lgm, sign
+from run_config import arguments, attack, attack_config, changed, node, threat
+
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.verify import opened, verify
+
+UP = node("leadgrad.attacks.Compute", direction="up")
+DOWN = node("leadgrad.attacks.Compute", direction="down")
+BOTH = node("leadgrad.attacks.AllOf", goals=[node("leadgrad.attacks.Untargeted"), UP])
+
+
+def configured(network, goal, method, folder):
+    made = sign("IFGSM", steps=8, goal=goal, threat=threat(eps_255=16))
+    config = attack_config(model__network=network, model__attack=made, model__method=method)
+    return changed(config, {"model__weights": str(balanced(config, folder))})
+
+
+@pytest.mark.parametrize(("network", "slope"), [(SKIPNET, 20.0), (DYNCONV, 1.0)])
+@pytest.mark.parametrize(("goal", "sense"), [(UP, 1), (DOWN, -1)])
+def test_led_decisions_move_the_compute(network, slope, goal, sense, tmp_path):
+    results = attack(configured(network, goal, lgm(slope), tmp_path), tmp_path / "run")
+    for name in ("executed_units", "conditional_macs"):
+        spent = results["compute"][name]
+        assert sense * (spent["adversarial"] - spent["clean"]) > 0
+    assert results["counts"]["eligible"] == results["samples"], "also those that are wrong before"
+    failed = [finding for finding in verify(opened(tmp_path / "run")) if finding.problems]
+    assert failed == []
+
+
+@pytest.mark.parametrize("goal", [UP, BOTH])
+def test_frozen_decisions_say_that_they_cannot(goal, tmp_path, capsys):
+    config = configured(SKIPNET, goal, FGM, tmp_path)
+    assert main(arguments("attack", config, tmp_path / "run")) == 1
+    assert "method that leads" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "refused before anything was written"
+
+
+def test_the_checks_know_the_goal(tmp_path):
+    config = configured(DYNCONV, UP, lgm(1.0), tmp_path)
+    results = attack(config, tmp_path / "run", "--checks=fast", "--allow_failed_checks=true")
+    verdicts = {check["id"]: check["verdict"] for check in results["checks"]}
+    assert verdicts["C8"] != "FAIL"
+    assert verdicts["C10"] == "PASS"
