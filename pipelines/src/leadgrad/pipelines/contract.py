@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from leadgrad.attacks import Answer, apart, cost_of, logits_of
+from leadgrad.attacks import Answer, Apart, cost_of, logits_of
 from leadgrad.data import ImageDataModule
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _answers(module: AttackModule, images: Tensor) -> Answer:
     name = type(module.network).__name__
     try:
         with torch.no_grad():
-            answer = apart(module.exact)(images)
+            answer = Apart(module.exact)(images)
     except (RuntimeError, IndexError, NotImplementedError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise ValueError(

@@ -1,7 +1,15 @@
 """Attacks on callables from inputs to logits; they know nothing of gates, networks or data sets."""
 
 from leadgrad.attacks.apgd import APGD
-from leadgrad.attacks.base import Attack, Model, Standing, apart, input_gradient
+from leadgrad.attacks.base import (
+    Apart,
+    Attack,
+    LooksAhead,
+    Model,
+    Standing,
+    input_gradient,
+    led_gradient,
+)
 from leadgrad.attacks.carlini_wagner import CarliniWagner
 from leadgrad.attacks.compute_goals import AllOf, Compute, Kept
 from leadgrad.attacks.goals import ClassGoal, Goal, TargetClass, TargetShift, Untargeted
@@ -43,6 +51,7 @@ __all__ = [
     "PGD",
     "AllOf",
     "Answer",
+    "Apart",
     "Attack",
     "BudgetError",
     "CarliniWagner",
@@ -50,6 +59,7 @@ __all__ = [
     "Compute",
     "Goal",
     "Kept",
+    "LooksAhead",
     "Midpoint",
     "Model",
     "Output",
@@ -69,13 +79,13 @@ __all__ = [
     "TargetShift",
     "ThreatModel",
     "Untargeted",
-    "apart",
     "confusion",
     "cost_of",
     "cross_entropy",
     "detached",
     "dlr",
     "input_gradient",
+    "led_gradient",
     "logits_of",
     "margin",
     "mean_iou",

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Model, input_gradient
+from leadgrad.attacks.base import Model, led_gradient
 from leadgrad.attacks.iterative import RandomRestarts
 from leadgrad.attacks.output import Answer
+from leadgrad.attacks.threat import Region
 
 # All of Croce & Hein 2020, sections 3.2 and 3.3
 _ALPHA, _RHO = 0.75, 0.75
@@ -66,22 +67,24 @@ class APGD(RandomRestarts):
         ends = checkpoints(steps)
         x = origin = first_win = region.project(x)
         won = self._won(victim, x, labels)
-        f, gradient = self._rise(surrogate, x, labels)
+        eta = torch.full(labels.shape, size_255 * self.threat.unit, dtype=torch.float64).to(
+            x.device
+        )
+        f, gradient = self._rise(surrogate, x, labels, region, eta)
         best, best_f, best_gradient = x, f, gradient
-        eta = torch.full_like(f, size_255 * self.threat.unit)
         raised, halved = torch.zeros_like(labels), torch.zeros_like(won)
         last_end, last_best_f = 0, best_f
         for step in range(1, steps + 1):
             if bool(won.all()):
                 break
-            moved = region.project(x + (_rows(eta, x) * gradient.sign()).to(x.dtype))
+            moved = _stepped(region, x, eta, gradient)
             if step > 1:
                 momentum = (1 - _ALPHA) * (x - origin)
                 moved = region.project(x + _ALPHA * (moved - x) + momentum)
             origin, x, stepped_from = x, moved, f
             first_win = torch.where(_rows(won, x), first_win, x)
             won = won | self._won(victim, x, labels)
-            f, gradient = self._rise(surrogate, x, labels)
+            f, gradient = self._rise(surrogate, x, labels, region, eta)
             raised = raised + (f > stepped_from)
             better = f > best_f
             best_f = torch.where(better, f, best_f)
@@ -101,8 +104,13 @@ class APGD(RandomRestarts):
         with torch.no_grad():
             return self.goal.reached(labels, victim(x))
 
-    def _rise(self, surrogate: Model, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """f, which is to be raised, and its gradient, from one forward pass."""
+    def _rise(
+        self, surrogate: Model, x: Tensor, labels: Tensor, region: Region, eta: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """f, which is to be raised, and its gradient, from one forward pass.
+
+        A surrogate that looks ahead is told of the step without momentum.
+        """
         values = []
 
         def f(answer: Answer, labels: Tensor) -> Tensor:
@@ -110,8 +118,15 @@ class APGD(RandomRestarts):
             values.append(value.detach())
             return value
 
-        gradient = input_gradient(surrogate, f, x, labels)
+        gradient = led_gradient(
+            surrogate, f, x, labels, lambda found: _stepped(region, x, eta, found)
+        )
         return values[0], gradient
+
+
+def _stepped(region: Region, x: Tensor, eta: Tensor, gradient: Tensor) -> Tensor:
+    """Z of the algorithm."""
+    return region.project(x + (_rows(eta, x) * gradient.sign()).to(x.dtype))
 
 
 def checkpoints(steps: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,28 @@ Model = Callable[[Tensor], Answer]
 """Inputs (R, ...) to logits (R, K), or to an ``Output`` where the goal asks for costs.
 
 The surrogate gives gradients, the victim gives decisions."""
+
+
+@runtime_checkable
+class LooksAhead(Protocol):
+    """A surrogate whose gradient depends on where the step would lead (``led_gradient``).
+
+    Called as it is, it answers as if it did not look ahead: of that gradient the step is proposed.
+    """
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it does."""
+
+    def ahead(self, proposed: Tensor) -> Model:
+        """The model whose gradient at the present iterate counts.
+
+        Args:
+            proposed: The next iterate. Shape: (R, ...).
+        """
+
+    def __call__(self, x: Tensor) -> Answer:
+        """The answer without looking ahead."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +107,7 @@ class Attack(ABC):
         _validate(inputs, labels, self.ignored)
         samples = self.samples(inputs, owner, sample_ids)
         greatest = _greatest(labels, self.ignored)
-        surrogate, victim = apart(surrogate, greatest), apart(victim, greatest)
+        surrogate, victim = Apart(surrogate, greatest), Apart(victim, greatest)
         # Lightning's predict loop may run in inference mode, where no graph can be built and whose
         # tensors can never require a gradient; hence leaving it, and the copies.
         with torch.inference_mode(False), torch.enable_grad():
@@ -148,8 +170,9 @@ class Standing:
     score: Tensor
 
 
-def apart(model: Model, greatest_label: int = -1) -> Model:
-    """The model on a copy of its inputs, with its answer checked.
+@dataclass(frozen=True)
+class Apart:
+    """A model on a copy of its inputs, with its answer checked.
 
     A network that normalises in place would otherwise move the iterate, or the clean input itself,
     against which the budget is then checked.
@@ -157,14 +180,19 @@ def apart(model: Model, greatest_label: int = -1) -> Model:
     Args:
         model: As of ``Model``.
         greatest_label: That the logits have to have a class for.
-
-    Returns:
-        The same function. It raises a TypeError or a ValueError where the answer is no logits of
-        these inputs.
     """
 
-    def separate(x: Tensor) -> Answer:
-        answer = model(x.clone())
+    model: Model
+    greatest_label: int = -1
+
+    def __call__(self, x: Tensor) -> Answer:
+        """The model's answer.
+
+        Raises:
+            TypeError: If it is no logits.
+            ValueError: If it is no logits of these inputs.
+        """
+        answer = self.model(x.clone())
         logits = logits_of(answer)
         if not isinstance(logits, Tensor):
             raise TypeError(
@@ -176,14 +204,22 @@ def apart(model: Model, greatest_label: int = -1) -> Model:
                 f"the model returned {tuple(logits.shape)} {logits.dtype}, expected floating point "
                 f"logits ({len(x)}, classes), a row per input"
             )
-        if greatest_label >= logits.shape[1]:
+        if self.greatest_label >= logits.shape[1]:
             raise ValueError(
-                f"there is a label {greatest_label}, but the model's {logits.shape[1]} logits are "
-                f"for the classes 0 to {logits.shape[1] - 1}; give a model of these classes"
+                f"there is a label {self.greatest_label}, but the model's {logits.shape[1]} logits "
+                f"are for the classes 0 to {logits.shape[1] - 1}; give a model of these classes"
             )
         return answer
 
-    return separate
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the model wants to know each step before its gradient is taken."""
+        return isinstance(self.model, LooksAhead) and self.model.looks_ahead
+
+    def ahead(self, proposed: Tensor) -> Model:
+        """The model, told of a step; only for one that looks ahead."""
+        assert isinstance(self.model, LooksAhead), "asked before"
+        return Apart(self.model.ahead(proposed.clone()), self.greatest_label)
 
 
 def _greatest(labels: Tensor, ignored: int | None) -> int:
@@ -257,3 +293,25 @@ def input_gradient(
             "check the weights, the precision and the surrogate's slope"
         )
     return gradient
+
+
+def led_gradient(
+    surrogate: Model,
+    objective: Callable[[Answer, Tensor], Tensor],
+    x: Tensor,
+    labels: Tensor,
+    propose: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """``input_gradient`` of a surrogate that may look ahead, at twice the cost where it does.
+
+    Args:
+        surrogate: Likewise.
+        objective: Likewise.
+        x: Likewise.
+        labels: Likewise.
+        propose: Gradient at ``x`` to the next iterate that it leads to, in the inputs' shape.
+    """
+    gradient = input_gradient(surrogate, objective, x, labels)
+    if not (isinstance(surrogate, LooksAhead) and surrogate.looks_ahead):
+        return gradient
+    return input_gradient(surrogate.ahead(propose(gradient)), objective, x, labels)

@@ -10,19 +10,55 @@ done.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, input_gradient
+from leadgrad.attacks.base import Attack, Model, led_gradient
 from leadgrad.attacks.iterative import check_steps
 from leadgrad.attacks.losses import margin
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
-from leadgrad.attacks.threat import PixelLinf
+from leadgrad.attacks.threat import PixelLinf, Region
 
 # The defaults of Kingma & Ba 2015, with which the optimiser is commonly run
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The optimiser's state after a number of gradients, elementwise.
+
+    Args:
+        mean: Running mean of the gradients, not yet corrected for its start at 0.
+        square: Running mean of their squares, likewise.
+        steps: Number of gradients.
+    """
+
+    mean: Tensor
+    square: Tensor
+    steps: int = 0
+
+    @classmethod
+    def started(cls, inputs: Tensor) -> Adam:
+        """Before the first gradient; in float16, 1e-8 and most gradients' squares would be 0."""
+        zeros = torch.zeros_like(inputs, dtype=torch.promote_types(inputs.dtype, torch.float32))
+        return cls(zeros, zeros)
+
+    def after(self, gradient: Tensor) -> Adam:
+        """The state after one more."""
+        gradient = gradient.to(self.mean.dtype)
+        return Adam(
+            _BETA_1 * self.mean + (1 - _BETA_1) * gradient,
+            _BETA_2 * self.square + (1 - _BETA_2) * gradient**2,
+            self.steps + 1,
+        )
+
+    def step(self, alpha: float) -> Tensor:
+        """Of learning rate ``alpha``, uphill."""
+        scale = (self.square / (1 - _BETA_2**self.steps)).sqrt() + _EPSILON
+        return alpha * self.mean / (1 - _BETA_1**self.steps) / scale
 
 
 @dataclass(frozen=True)
@@ -67,18 +103,18 @@ class CarliniWagner(Attack):
         """The last iterate, as in the authors' program."""
         region = self.threat.region(inputs)
         alpha = self.step_size_255 * self.threat.unit
-        # In float16, 1e-8 and the squares of most gradients would be 0
-        mean = torch.zeros_like(inputs, dtype=torch.promote_types(inputs.dtype, torch.float32))
-        square = torch.zeros_like(mean)
-        x = region.project(inputs)
-        for step in range(1, self.steps + 1):
-            gradient = input_gradient(surrogate, self.objective, x, labels).to(mean.dtype)
-            mean = _BETA_1 * mean + (1 - _BETA_1) * gradient
-            square = _BETA_2 * square + (1 - _BETA_2) * gradient**2
-            scale = (square / (1 - _BETA_2**step)).sqrt() + _EPSILON
-            moved = x + alpha * mean / (1 - _BETA_1**step) / scale
-            x = region.project(moved.to(x.dtype))
+        x, adam = region.project(inputs), Adam.started(inputs)
+        for _ in range(self.steps):
+            propose = partial(self._step, region, x, adam, alpha)
+            gradient = led_gradient(surrogate, self.objective, x, labels, propose)
+            x, adam = propose(gradient), adam.after(gradient)
         return x
+
+    def _step(
+        self, region: Region, x: Tensor, adam: Adam, alpha: float, gradient: Tensor
+    ) -> Tensor:
+        """The next iterate."""
+        return region.project((x + adam.after(gradient).step(alpha)).to(x.dtype))
 
     def objective(self, answer: Answer, labels: Tensor) -> Tensor:
         """By how much the goal is passed, at most κ. Shape: (R,)."""

@@ -12,16 +12,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, input_gradient
+from leadgrad.attacks.base import Attack, Model, input_gradient, led_gradient
 from leadgrad.attacks.losses import Loss, cross_entropy
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
-from leadgrad.attacks.threat import PixelLinf
+from leadgrad.attacks.threat import PixelLinf, Region
 
 Slope = Callable[[Tensor], Tensor]
 """Inputs to the gradient of an attack's objective there, in their shape."""
@@ -88,10 +89,19 @@ class SignGradientAttack(Attack):
             return region.mask * input_gradient(surrogate, self.objective, at, labels)
 
         for _ in range(steps):
-            gradient = slope(self.look_at(x, velocity, alpha, slope))
-            step, velocity = self.direction(gradient, velocity)
-            x = region.project(x + alpha * step)
+            at = self.look_at(x, velocity, alpha, slope)
+            propose = partial(self._step, region, x, velocity, alpha)
+            gradient = led_gradient(surrogate, self.objective, at, labels, propose)
+            x = propose(gradient)
+            velocity = self.direction(region.mask * gradient, velocity)[1]
         return x
+
+    def _step(
+        self, region: Region, x: Tensor, velocity: Tensor, alpha: float, gradient: Tensor
+    ) -> Tensor:
+        """The next iterate."""
+        direction, _ = self.direction(region.mask * gradient, velocity)
+        return region.project(x + alpha * direction)
 
     def objective(self, answer: Answer, labels: Tensor) -> Tensor:
         """The goal's, with the loss. Shape: (R,)."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Model, input_gradient
+from leadgrad.attacks.base import Model, led_gradient
 from leadgrad.attacks.losses import Loss
 from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.points import PointAttack
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.segmentation import labelled, point_cross_entropy
+from leadgrad.attacks.threat import Region
 
 
 @dataclass
@@ -87,10 +89,16 @@ class PointGradientAttack(PointAttack):
             worst.score = torch.where(better, score, worst.score)
             worst.points = torch.where(samples.rows(better)[:, None], x, worst.points)
             if step + 1 < self.steps:
-                gradient = input_gradient(
-                    surrogate, lambda answer, y: self.objective(answer, y) / share, x, labels
+                propose = partial(self._step, region, x)
+                x = propose(
+                    led_gradient(
+                        surrogate, lambda a, y: self.objective(a, y) / share, x, labels, propose
+                    )
                 )
-                x = region.project(x + self.step_size_m * self.direction(gradient))
+
+    def _step(self, region: Region, x: Tensor, gradient: Tensor) -> Tensor:
+        """The next iterate."""
+        return region.project(x + self.step_size_m * self.direction(gradient))
 
     def objective(self, answer: Answer, labels: Tensor) -> Tensor:
         """The loss at the labels. Shape: (R,)."""

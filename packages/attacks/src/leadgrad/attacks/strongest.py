@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, apart
+from leadgrad.attacks.base import Apart, Attack, Model
 
 
 def strongest(
@@ -49,7 +49,7 @@ def strongest(
             surrogates[0], inputs, labels, victim=victim, sample_ids=sample_ids, owner=owner
         )
     samples = attack.samples(inputs, owner, sample_ids)
-    victim = apart(victim)
+    victim = Apart(victim)
     best = inputs.detach().clone()
     score = torch.full((samples.count,), -torch.inf, dtype=torch.double, device=inputs.device)
     left = torch.ones_like(score, dtype=torch.bool)
