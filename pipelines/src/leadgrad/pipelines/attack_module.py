@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from leadgrad.victims import (
     FGM,
     Decision,
     GradientMethod,
+    deciding_as,
     executed_share,
     gradient_method,
     load_published,
@@ -67,13 +68,22 @@ class AttackModule(LightningModule):
 
     def surrogate(self, images: Tensor, method: GradientMethod | None = None) -> Answer:
         """The answer whose gradient is that of ``method``, by default the module's own."""
+        with gradient_method(self.victim, self.method if method is None else method):
+            return self._answered(images)
+
+    def ahead(self, images: Tensor, proposed: Tensor) -> Answer:
+        """The answer to ``images`` with the exact victim's decisions at ``proposed``."""
+        with deciding_as(self.victim, lambda: self.victim(proposed.clone())):
+            return self._answered(images)
+
+    def _answered(self, images: Tensor) -> Answer:
         half = self.surrogate_precision == "bfloat16"
-        autocast = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
-        used = self.method if method is None else method
         decisions: list[Decision] = []
-        with gradient_method(self.victim, used), autocast, ExitStack() as recording:
+        with ExitStack() as stack:
+            if half:
+                stack.enter_context(torch.autocast(images.device.type, torch.bfloat16))
             if self.attack.goal.asks_cost:
-                decisions = recording.enter_context(record_decisions(self.victim))
+                decisions = stack.enter_context(record_decisions(self.victim))
             # A copy, because a network may work in place
             logits: Tensor = self.victim(images.clone())
         return self.answer(logits, [decision.occupancy for decision in decisions])
@@ -113,7 +123,7 @@ class AttackModule(LightningModule):
 
     def adversarial(
         self, images: Tensor, labels: Tensor, *, victim: Model, sample_ids: Tensor
-    ) -> tuple[Tensor, int]:
+    ) -> tuple[Tensor, Cost]:
         """The attack under every candidate of the method, of whose results ``victim`` picks.
 
         Args:
@@ -123,15 +133,24 @@ class AttackModule(LightningModule):
             sample_ids: Shape: (B,).
 
         Returns:
-            Adversarial images, and the gradients that they took, summed over the samples.
+            Adversarial images, and what they took of the surrogates, summed over the samples.
         """
         surrogates = [
-            Counted(partial(self.surrogate, method=candidate)) for candidate in self.candidates()
+            Counted(
+                partial(self.surrogate, method=candidate),
+                looking=self.ahead if candidate.looks_ahead else None,
+            )
+            for candidate in self.candidates()
         ]
         adv = strongest(
             self.attack, surrogates, images, labels, victim=victim, sample_ids=sample_ids
         )
-        return adv, sum(surrogate.inputs for surrogate in surrogates)
+        for surrogate in surrogates:
+            surrogate.require_looked(type(self.attack).__name__)
+        return adv, Cost(
+            gradients=sum(surrogate.inputs for surrogate in surrogates),
+            answers=sum(surrogate.looked for surrogate in surrogates),
+        )
 
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
@@ -172,14 +191,14 @@ class AttackModule(LightningModule):
             return clean if torch.equal(x, images) else self.exact(x)
 
         victim = Counted(answer)
-        adv, gradients = self.adversarial(
+        adv, cost = self.adversarial(
             images, batch["label"], victim=victim, sample_ids=batch["index"]
         )
         adv_logits, adv_decisions = self.decide(adv)
         _check_finite(adv_logits, batch["index"])
         logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
         record = BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))
-        return replace(record, cost=Cost(gradients, victim.inputs))
+        return replace(record, cost=replace(cost, answers=cost.answers + victim.inputs))
 
     def half_logits(self, images: Tensor) -> Tensor | None:
         """The exact victim's logits (B, K) under bfloat16 alone; None where it is not used."""

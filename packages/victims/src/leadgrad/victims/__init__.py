@@ -17,6 +17,7 @@ from leadgrad.victims.gates import (
     record_decisions,
     record_occupancies,
 )
+from leadgrad.victims.lookahead import Lookahead, deciding_as
 from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.minkunet import MinkUNet
 from leadgrad.victims.network import GatedNetwork, executed_share
@@ -41,6 +42,7 @@ __all__ = [
     "Gate",
     "GatedNetwork",
     "GradientMethod",
+    "Lookahead",
     "MarginError",
     "MinkUNet",
     "Reach",
@@ -51,6 +53,7 @@ __all__ = [
     "Surrogate",
     "VoxelFGM",
     "VoxelLGM",
+    "deciding_as",
     "executed_share",
     "gradient_method",
     "load_published",

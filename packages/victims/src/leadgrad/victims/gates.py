@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,9 @@ from leadgrad.victims.surrogates import DEFAULT, Surrogate
 
 class GradientMethod:
     """What forward and gradient see of a decision: occupancy of a margin and its hard decision."""
+
+    looks_ahead: ClassVar[bool] = False
+    """Whether the decisions are those of the point that an attack proposes to step to."""
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """Occupancy in the margin's shape and dtype; ``hard`` is the victim's decision (bool)."""
