@@ -1,5 +1,6 @@
 """Every check of ``leadgrad verify`` passes on what an attack wrote, and fails on tampered runs."""
 
+import json
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from tampering import TAMPERED, UNIT, edit, edit_json
 from leadgrad.attacks import PixelLinf, RandomNoise
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.rundir import RunDirectory, flatten
-from leadgrad.pipelines.verify import verify
+from leadgrad.pipelines.verify import opened, verify
 
 
 def config() -> dict:
@@ -147,3 +148,15 @@ def test_a_directory_that_cannot_be_verified(run, capsys, name, content, words):
     message = capsys.readouterr().err
     assert words in message
     assert len(message.splitlines()) == 2
+
+
+def test_a_victim_that_draws_when_built_is_verified_with_the_attacks_seed(tmp_path):
+    network = node("own_victims.Drawing", num_classes=2)
+    attack(attack_config(model__network=network, seed_everything=5), tmp_path / "run")
+    assert not any(finding.problems for finding in verify(opened(tmp_path / "run")))
+    header = json.loads((tmp_path / "run" / "run.json").read_text())
+    for part in (header["config"], header["fingerprint"]):
+        part["seed_everything"] = 6
+    (tmp_path / "run" / "run.json").write_text(json.dumps(header))
+    problems = [line for found in verify(opened(tmp_path / "run")) for line in found.problems]
+    assert any("seed and state dict do not determine" in line for line in problems)

@@ -72,6 +72,34 @@ def test_equal_scenes_may_be_one_array():
     assert data.scene_sizes("test") == (5, 5)
 
 
+def test_a_split_may_be_a_mask():
+    held = np.array([False, True, True])
+    for mask in (held, held.tolist(), torch.from_numpy(held)):
+        data = SceneDataModule.from_arrays(*arrays(), splits={"train": ~held, "test": mask})
+        assert [data.scene_name(number) for number in range(2)] == ["scene_0001", "scene_0002"]
+        assert data.scene_sizes("train") == (len(arrays()[2][0]),)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"test": [True, False]}, "a mask of 2 samples, but there are 3"),
+        ({"test": [False] * 3}, "keeps no sample"),
+        ({"test": [0.9, 1.9]}, "whole numbers, .* got float64"),
+        ({"test": [1, 1]}, "names sample 1 twice"),
+        ({"test": [-1]}, "0..2, -1 is none"),
+        ({"test": [3]}, "0..2, 3 is none"),
+        ({"test": []}, "0..2, it holds none"),
+        ({"test": [[0], [1]]}, r"its shape is \(2, 1\)"),
+        ({"train": [0, 1], "test": [1, 2]}, "1 samples are in both 'train' and 'test'"),
+        ({}, "names no split"),
+    ],
+)
+def test_what_is_no_split_is_refused(splits, message):
+    with pytest.raises(ValueError, match=message):
+        SceneDataModule.from_arrays(*arrays(), splits=splits)
+
+
 def test_splits_limit_and_classes_are_chosen():
     coords, colors, labels = arrays()
     data = SceneDataModule.from_arrays(
@@ -286,6 +314,8 @@ class TestFolder:
             SceneFolder(tmp_path, num_classes=3).manifest()
 
     def test_an_empty_folder_and_unknown_classes_are_refused(self, tmp_path):
+        with pytest.raises(SceneFileError, match="there is no folder .*nowhere"):
+            SceneFolder(tmp_path / "nowhere", num_classes=3)
         with pytest.raises(SceneFileError, match="holds no scene; write them as"):
             SceneFolder(tmp_path, num_classes=3)
         self.write(tmp_path)

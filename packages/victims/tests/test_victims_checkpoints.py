@@ -10,6 +10,7 @@ from collections import OrderedDict
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from leadgrad.victims import (
     CheckpointError,
@@ -346,3 +347,21 @@ def test_a_folder_or_a_missing_file_is_refused(tmp_path, loaded):
     for path in (tmp_path, tmp_path / "missing.pth"):
         with pytest.raises(CheckpointError, match="no checkpoint at"):
             load_published(loaded, path)
+
+
+class Causal(nn.Module):
+    """As an attention with a mask that hides what comes after."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.register_buffer("mask", torch.triu(torch.full((3, 3), -torch.inf), 1))
+
+
+def test_infinities_that_a_network_is_built_with_are_read_back(tmp_path):
+    network, path = Causal(), tmp_path / "causal.safetensors"
+    save_weights(network, path)
+    assert torch.equal(load_published(Causal(), path).mask, network.mask)
+    for mask in (network.mask.T, network.mask.nan_to_num(neginf=torch.nan)):
+        with pytest.raises(CheckpointError, match="1 keys not finite: mask"):
+            load_published(Causal(), {"weight": network.weight, "mask": mask})

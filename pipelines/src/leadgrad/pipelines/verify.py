@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.pytorch import seed_everything
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -42,6 +43,12 @@ Examination = Callable[[Any, AttackModule], Examined]
 """Of a run's directory (of images or of scenes) and its attack."""
 
 
+CAUSE = (
+    "; if the files are as the attack wrote them, the network computes with what its arguments, "
+    "seed and state dict do not determine"
+)
+
+
 def rebuild(run: AttackDirectory[Any]) -> AttackModule:
     """The attack as run.json describes it, with the weights that the run directory keeps.
 
@@ -54,6 +61,8 @@ def rebuild(run: AttackDirectory[Any]) -> AttackModule:
         raise RunError(
             f"{run.path / 'run.json'} is damaged: it has no configuration of the model; restore it"
         )
+    # As the attack was: a network may draw what is no part of its state dict
+    seed_everything(config.get("seed_everything", 0), verbose=False)
     made = parsing.built(AttackModule, "model", {**config["model"], "weights": str(run.weights)})
     assert isinstance(made, AttackModule), "its own class was given"
     return made
@@ -173,7 +182,7 @@ def _decisions(run: RunDirectory, module: AttackModule) -> Examined:
             saved = getattr(record, f"{side}_logits")
             changed = int((logits.argmax(1) != saved.argmax(1)).sum())
             if changed:
-                problems.append(f"batch {number}: {changed} {side} predictions differ")
+                problems.append(f"batch {number}: {changed} {side} predictions differ{CAUSE}")
             flips = _flips(decisions, record.decisions(getattr(record, f"{side}_units")))
             if flips:
                 problems.append(f"batch {number}: {flips} {side} gate decisions differ")

@@ -2,37 +2,75 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from leadgrad.data.contract import DataSetError
 
 
-def chosen_splits(
-    splits: Mapping[str, Sequence[int]] | None, count: int
-) -> dict[str, tuple[int, ...]]:
+def chosen_splits(splits: Mapping[str, ArrayLike] | None, count: int) -> dict[str, tuple[int, ...]]:
     """Say which samples are in which split.
 
     Args:
-        splits: Positions of the samples of each split. None puts all into "test".
+        splits: Of each split the positions of its samples, or a mask of bool over all of them. None
+            puts all into "test".
         count: Number of samples.
 
     Returns:
         The positions of each split.
 
     Raises:
-        DataSetError: There is no split, or one is empty or asks for a sample that is not there.
+        DataSetError: There is no split, or one is empty, names a sample twice or one that is not
+            there, is no list of whole numbers, or shares a sample with "train".
     """
     if splits is None:
         return {"test": tuple(range(count))}
-    chosen = {name: tuple(int(place) for place in places) for name, places in splits.items()}
-    if not chosen:
+    if not splits:
         raise DataSetError("splits names no split; leave it out to put all samples into 'test'")
+    chosen = {name: _positions(name, places, count) for name, places in splits.items()}
+    trained = set(chosen.get("train", ()))
     for name, places in chosen.items():
-        strange = [place for place in places if not 0 <= place < count]
-        if strange or not places:
-            found = f"{strange[0]} is none" if strange else "it holds none"
+        shared = sorted(trained.intersection(places)) if name != "train" else []
+        if shared:
             raise DataSetError(
-                f"split {name!r} must hold positions of samples, 0..{count - 1}, {found}"
+                f"{len(shared)} samples are in both 'train' and {name!r}, the first at {shared[0]}; "
+                "what is measured on them says nothing of others, leave them out of one"
             )
     return chosen
+
+
+def _positions(name: str, places: ArrayLike, count: int) -> tuple[int, ...]:
+    given = np.asarray(places)
+    if given.ndim != 1 or not given.size:
+        found = "it holds none" if not given.size else f"its shape is {given.shape}"
+        raise DataSetError(
+            f"split {name!r} must hold positions of samples, 0..{count - 1}, {found}"
+        )
+    if given.dtype == np.bool_:
+        if len(given) != count:
+            raise DataSetError(
+                f"split {name!r} is a mask of {len(given)} samples, but there are {count}; give one "
+                "value per sample, or positions"
+            )
+        given = given.nonzero()[0]
+        if not given.size:
+            raise DataSetError(f"split {name!r} is a mask that keeps no sample")
+    if not np.issubdtype(given.dtype, np.integer):
+        raise DataSetError(
+            f"split {name!r} must hold whole numbers, positions of samples, or be a mask of bool, "
+            f"got {given.dtype}"
+        )
+    strange = given[(given < 0) | (given >= count)]
+    if strange.size:
+        raise DataSetError(
+            f"split {name!r} must hold positions of samples, 0..{count - 1}, {strange[0]} is none"
+        )
+    values, times = np.unique(given, return_counts=True)
+    if (times > 1).any():
+        raise DataSetError(
+            f"split {name!r} names sample {values[times > 1][0]} twice; each counts once"
+        )
+    return tuple(given.tolist())
 
 
 def attacked_split(asked: str | None, splits: Mapping[str, object]) -> str:

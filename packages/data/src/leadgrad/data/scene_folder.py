@@ -129,11 +129,19 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _split_files(root: Path) -> dict[str, list[Path]]:
-    if own_entries(root, "*.npz"):
-        return {"test": own_entries(root, "*.npz")}
+    if not root.is_dir():
+        raise SceneFileError(f"there is no folder {root}; give the one that holds the scenes")
     folders = [path for path in own_entries(root) if path.is_dir()]
     found = {folder.name: own_entries(folder, "*.npz") for folder in folders}
     found = {name: files for name, files in found.items() if files}
+    loose = own_entries(root, "*.npz")
+    if loose and found:
+        raise SceneFileError(
+            f"{root}: holds {loose[0].name} itself beside folders of scenes ({', '.join(found)}); "
+            "put it into the folder of its split, or away"
+        )
+    if loose:
+        return {"test": loose}
     if not found:
         raise SceneFileError(
             f"{root}: holds no scene; write them as {root / 'test' / 'NAME.npz'}, with arrays "
