@@ -31,12 +31,27 @@ class Gated(nn.Module):
         self.score, self.gate, self.head = nn.Linear(3, 1), Gate(), nn.Linear(3, 2)
 
     def forward(self, x):
-        x = scale(x.mean((2, 3)))
+        from {lazy} import shift
+
+        x = scale(x.mean((2, 3))) + shift(x)
         return self.head(x * self.gate(self.score(x)))
 '''
 HELPER = """
+from {settings} import FACTOR
+
+
 def scale(x):
-    return 2 * x  # whatever
+    return FACTOR * x  # whatever
+"""
+SETTINGS = """
+FACTOR = 2
+"""
+LAZY = """
+import {package}.deep
+
+
+def shift(x):
+    return {package}.deep.SHIFT
 """
 ATTACK = """
 from dataclasses import dataclass
@@ -82,13 +97,23 @@ class Files:
     def __init__(self, folder, name):
         self.folder = folder
         parts = {"net": NETWORK, "helper": HELPER, "attack": ATTACK, "method": METHOD}
+        parts |= {"settings": SETTINGS, "lazy": LAZY}
         self.modules = {part: f"{name}_{part}" for part in (*parts, "recipe")}
         for part, text in {**parts, "recipe": RECIPE}.items():
+            for other in ("helper", "settings", "lazy"):
+                text = text.replace(f"{{{other}}}", self.modules[other])
             path = folder / f"{self.modules[part]}.py"
-            path.write_text(text.replace("{helper}", self.modules["helper"]))
+            path.write_text(text.replace("{package}", f"{name}_package"))
+        package = folder / f"{name}_package"
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        (package / "deep.py").write_text("from .deeper import SHIFT\n")
+        (package / "deeper.py").write_text("SHIFT = 0\n")
+        parts = ("", ".deep", ".deeper")
+        self.modules |= {f"package{part}": f"{name}_package{part}" for part in parts}
 
     def edit(self, part, old, new):
-        path = self.folder / f"{self.modules[part]}.py"
+        path = self.folder / f"{self.modules[part].replace('.', '/')}.py"
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
         self.forget()
@@ -123,7 +148,10 @@ def files(tmp_path, monkeypatch, request):
 
 EDITS = {
     "network": ("net", "x * self.gate", "3 * x * self.gate"),
-    "a function that it calls": ("helper", "2 * x", "4 * x"),
+    "a function that it calls": ("helper", "FACTOR * x", "2 * FACTOR * x"),
+    "a number that that one imports": ("settings", "FACTOR = 2", "FACTOR = 4"),
+    "a module imported when it runs": ("lazy", ".deep.SHIFT", ".deep.SHIFT + 1"),
+    "a number of a package of one's own": ("package.deeper", "SHIFT = 0", "SHIFT = 1"),
     "attack": ("attack", "gradient.sign()", "-gradient.sign()"),
     "loss, a function": ("attack", "return margin(", "return -margin("),
     "surrogate": ("method", "clamp(0, 1)", "clamp(0, 2)"),
@@ -166,7 +194,7 @@ def test_the_report_states_the_code_and_verify_hears_of_edits(files, tmp_path, c
     files.forget()
     assert main(["verify", str(run_dir)]) == 0
     capsys.readouterr()
-    files.edit("helper", "2 * x", "2 * x + 0")
+    files.edit("helper", "FACTOR * x", "FACTOR * x + 0")
     assert main(["verify", str(run_dir)]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert f"the code of {helper} was {own[helper]}" in said
@@ -219,6 +247,9 @@ OTHER = [
     (b"x = '# one'\n", b"x = '# two'\n"),
     (b"x = '''a\nb'''\n", b"x = '''a\nc'''\n"),
     (b"def f():\n    return 'doc'\n", b"def f():\n    return 'cod'\n"),
+    (b"'doc'; x = 1\n", b"'doc'; x = 2\n"),
+    (b"def f(): 'doc'; return 1\n", b"def f(): 'doc'; return 2\n"),
+    (b'"""long\ndoc"""; x = 1\n', b'"""long\ndoc"""; x = 2\n'),
     (b"if a:\n    b()\nc()\n", b"if a:\n    b()\n    c()\n"),
 ]
 

@@ -12,6 +12,7 @@ import ast
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import io
 import site
 import sys
@@ -51,15 +52,21 @@ def code_digests(*objects: Any) -> dict[str, str]:
     seen: set[str] = set()
     while queue:
         name = queue.pop()
-        module = sys.modules.get(name)
-        if name in seen or module is None:
+        if name in seen:
             continue
         seen.add(name)
-        if _installed(module):
+        module = sys.modules.get(name)
+        file = _file(name)
+        if file is None and name != "__main__":  # Python's own, or nothing that is there
+            continue
+        if file is not None and _is_installed(file):
             packages.add(name.partition(".")[0])
             continue
-        found[name] = _digest(module)
-        queue += [used for used in _used_by(module) if not _is_installed_name(used)]
+        found[name] = UNKNOWN if file is None else _digest(file)
+        used = _imported_by(name, file) if file is not None else set()
+        queue += [each for each in used if not _is_foreign(each)]
+        if module is not None:
+            queue += [each for each in _used_by(module) if not _is_foreign(each)]
     return dict(sorted({**found, **_versions(packages)}.items()))
 
 
@@ -106,20 +113,53 @@ def _used_by(module: ModuleType) -> set[str]:
     return used
 
 
-def _is_installed_name(name: str) -> bool:
+def _imported_by(name: str, file: Path) -> set[str]:
+    """Modules that a module's source imports anywhere, also inside of a function.
+
+    What it takes from them may be a number, which does not tell where it comes from.
+    """
+    try:
+        tree = ast.parse(file.read_bytes()) if file.suffix == ".py" else ast.Module([], [])
+    except (SyntaxError, ValueError, OSError):
+        return set()
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    used = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            home = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            used |= {home} | {f"{home}.{alias.name}" for alias in node.names}
+    return used
+
+
+def _file(name: str) -> Path | None:
+    """Where a module's source is, imported or not; None where it has none."""
     module = sys.modules.get(name)
-    return module is None or _installed(module)
+    if module is not None:
+        file = getattr(module, "__file__", None)
+        return None if file is None else Path(file).resolve()
+    try:
+        spec = importlib.util.find_spec(name) if name else None
+    except (ImportError, AttributeError, ValueError):  # no module, or one in something else
+        return None
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    return Path(spec.origin).resolve()
 
 
-def _installed(module: ModuleType) -> bool:
-    """Whether a module is Python's, a package's, or has no file at all though it is no script."""
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return module.__name__ != "__main__"
-    path = Path(file).resolve()
-    if {"site-packages", "dist-packages"} & set(path.parts):
+def _is_foreign(name: str) -> bool:
+    """Whether a name is no module, or one that is not to be followed: Python's, or installed."""
+    file = _file(name)
+    return file is None or _is_installed(file)
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether a file is Python's or a package's."""
+    if {"site-packages", "dist-packages"} & set(file.parts):
         return True
-    return any(path.is_relative_to(folder) for folder in _folders())
+    return any(file.is_relative_to(folder) for folder in _folders())
 
 
 @functools.cache
@@ -138,12 +178,11 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
     return {name: version(known[name][0]) for name in others if name in known}
 
 
-def _digest(module: ModuleType) -> str:
-    file = getattr(module, "__file__", None)
-    if file is None or not Path(file).is_file():
+def _digest(file: Path) -> str:
+    if not file.is_file():
         return UNKNOWN
-    data = Path(file).read_bytes()
-    if Path(file).suffix == ".py":
+    data = file.read_bytes()
+    if file.suffix == ".py":
         data = essence(data)
     return hashlib.sha256(data).hexdigest()[:12]
 
@@ -165,7 +204,13 @@ def essence(source: bytes) -> bytes:
             lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            first, last = node.lineno - 1, node.end_lineno or node.lineno
-            if isinstance(node.value.value, str) and not lines[first][: node.col_offset].strip():
-                lines[first:last] = [""] * (last - first)
+            _blank(lines, node)
     return "\n".join(line.rstrip() for line in lines if line.strip()).encode()
+
+
+def _blank(lines: list[str], node: ast.Expr) -> None:
+    """Leaves out a string that nothing reads, and nothing else that stands on its lines."""
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    before = lines[first].encode()[: node.col_offset].decode()
+    after = lines[last].encode()[node.end_col_offset :].decode()
+    lines[first : last + 1] = [""] * (last - first) + [before + after]
