@@ -65,14 +65,3 @@ class OwnVoxels(nn.Module):
     def forward(self, coords: Tensor, color: Tensor, scene: Tensor | None = None) -> Tensor:
         voxels = self.voxelizer(coords, color, scene)
         return voxels.readout(self.head(voxels.tensor.feats))
-
-
-class Drawing(OwnGated):
-    """Computes with a tensor that it draws and keeps outside of its state dict."""
-
-    def __init__(self, width: int = 4, num_classes: int = 10) -> None:
-        super().__init__(width, num_classes)
-        self.projection = torch.randn(num_classes, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) @ self.projection

@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from own_victims import OwnGated
 from run_config import attack, attack_config, class_path, node, threat
 from tampering import TAMPERED, UNIT, edit, edit_json
 
@@ -150,8 +152,19 @@ def test_a_directory_that_cannot_be_verified(run, capsys, name, content, words):
     assert len(message.splitlines()) == 2
 
 
+class Drawing(OwnGated):
+    """Computes with a tensor that it draws and keeps outside of its state dict."""
+
+    def __init__(self, width: int = 4, num_classes: int = 10) -> None:
+        super().__init__(width, num_classes)
+        self.projection = torch.randn(num_classes, num_classes)
+
+    def forward(self, images):
+        return super().forward(images) @ self.projection
+
+
 def test_a_victim_that_draws_when_built_is_verified_with_the_attacks_seed(tmp_path):
-    network = node("own_victims.Drawing", num_classes=2)
+    network = node(class_path(Drawing, "drawing_victims"), num_classes=2)
     attack(attack_config(model__network=network, seed_everything=5), tmp_path / "run")
     assert not any(finding.problems for finding in verify(opened(tmp_path / "run")))
     header = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -43,7 +43,7 @@ from leadgrad.pipelines.scene_run import (
     attack_directory,
     finish_scenes,
     refuse_image_settings,
-    scene_classes,
+    try_scenes,
 )
 from leadgrad.pipelines.sources import code_digests
 from leadgrad.pipelines.stopping import stoppable
@@ -185,7 +185,7 @@ def _complete(run: RunDirectory, checked: Checked | None) -> bool:
 def _check_classes(module: AttackModule, data: AttackedData) -> None:
     """Asks the victim for one answer, before anything is written."""
     if isinstance(data, SceneDataModule):
-        logits = scene_classes(module)
+        logits = try_scenes(module, data)
     else:
         if any(isinstance(part, Voxelizer) for part in module.victim.modules()):
             raise ValueError(

@@ -17,6 +17,7 @@ from leadgrad.pipelines.counting import Counted
 from leadgrad.pipelines.records import BatchRecord, Cost
 from leadgrad.pipelines.scene_attack import SceneAttack
 from leadgrad.pipelines.scene_records import SceneRecord
+from leadgrad.pipelines.trial import require_same_gates
 from leadgrad.victims import (
     FGM,
     Decision,
@@ -195,6 +196,7 @@ class AttackModule(LightningModule):
             images, batch["label"], victim=victim, sample_ids=batch["index"]
         )
         adv_logits, adv_decisions = self.decide(adv)
+        require_same_gates(type(self.network).__name__, clean_decisions, adv_decisions)
         _check_finite(adv_logits, batch["index"])
         logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
         record = BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))

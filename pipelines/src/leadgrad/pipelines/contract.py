@@ -9,6 +9,7 @@ from torch import Tensor
 
 from leadgrad.attacks import Answer, Apart, cost_of, logits_of
 from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.trial import Forward, try_axes, try_copy
 
 if TYPE_CHECKING:
     from leadgrad.pipelines.attack_module import AttackModule
@@ -23,13 +24,15 @@ def try_images(module: AttackModule, data: ImageDataModule) -> int:
         Number of classes that the victim has logits for.
 
     Raises:
-        ValueError: If the images are no images, the answers no finite logits of them, or the
-            attack's threat model, goal or loss does not suit them.
+        ValueError: If the images are no images, the answers no finite logits of them, the attack's
+            threat model, goal or loss does not suit them, or the decisions are not recorded as they
+            are taken (``trial``).
         TypeError: If the victim returns something else than one tensor.
     """
     split = data.split(data.attack_split)
-    images = split.images[:TRIED].float() / 255
-    labels = split.labels[:TRIED].long()
+    count = min(TRIED, data.batch_size)
+    images = split.images[:count].float() / 255
+    labels = split.labels[:count].long()
     if images.ndim != 4 or not len(images):
         raise ValueError(
             f"{type(data).__name__} has images of shape {tuple(images.shape)}, expected at least "
@@ -39,9 +42,17 @@ def try_images(module: AttackModule, data: ImageDataModule) -> int:
     attack, classes = module.attack, logits_of(answer).shape[1]
     attack.threat.region(images)
     attack.objective(answer, labels.clamp(0, classes - 1))
+    try_copy(module.network, module.victim, _forward(images))
+    more = split.images[: count + 1].float() / 255 if data.batch_size > count else images
+    runs = [(len(each), _forward(each)) for each in (images, more)]
+    try_axes(module.victim, runs)
     if attack.goal.asks_cost:
         _require_led_cost(module, images)
     return classes
+
+
+def _forward(images: Tensor) -> Forward:
+    return lambda network: network(images.clone())
 
 
 def _require_led_cost(module: AttackModule, images: Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from leadgrad.data import ImageDataModule
+from leadgrad.data.scene_loaders import SceneReader
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError
@@ -16,6 +17,10 @@ from leadgrad.pipelines.scene_attack import voxelizer_of
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_report import write_scene_report
 from leadgrad.pipelines.scene_results import scene_summary
+from leadgrad.pipelines.trial import try_copy
+
+TRIED = 1000
+"""Points, side by side as they come in the file."""
 
 AttackedData = ImageDataModule | SceneDataModule
 
@@ -39,15 +44,21 @@ def attack_directory(path: str | os.PathLike[str], data: Any) -> AttackDirectory
     return SceneDirectory(path)
 
 
-def scene_classes(module: AttackModule) -> int:
-    """Number of logits that the victim gives a point.
+def try_scenes(module: AttackModule, data: SceneDataModule) -> int:
+    """Asks for the victim's answers to some points of the first scene.
+
+    Returns:
+        Number of logits that the victim gives a point.
 
     Raises:
-        ValueError: If it is no voxel network.
+        ValueError: If it is no voxel network, or the copy of it that is attacked is not the same.
     """
     voxelizer_of(module.victim)
+    scene = SceneReader(data.split(data.attack_split))[0]
+    coords, color = scene["coords"][:TRIED].float(), scene["color"][:TRIED]
+    try_copy(module.network, module.victim, lambda victim: victim(coords.clone(), color.clone()))
     with torch.no_grad():
-        return int(module.victim(torch.zeros(1, 3), torch.zeros(1, 3)).shape[1])
+        return int(module.victim(coords, color).shape[1])
 
 
 def refuse_image_settings(module: AttackModule, checks: str, asked: dict[str, Any]) -> None:

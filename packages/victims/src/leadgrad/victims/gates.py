@@ -193,6 +193,9 @@ class Deciding(nn.Module):
 class Gate(Deciding):
     """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
 
+    A margin has the samples of the batch on its first axis, (B,) or (B, ...): what is counted is
+    counted by sample.
+
     An infinite margin is a decision like another, without a gradient: -inf never executes.
 
     Args:

@@ -17,6 +17,7 @@ from leadgrad.data import check_batch
 from leadgrad.data.base import BatchError
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.pipelines.trial import require_same_gates
 from leadgrad.victims import Decision, record_decisions
 
 LOGITS = 1e-4
@@ -92,6 +93,7 @@ def determinism(subject: Subject) -> Check:
     gap, flips = 0.0, 0
     for _ in range(4):
         again, others = subject.module.decide(subject.images)
+        require_same_gates("the victim", decisions, others)
         gap = max(gap, _gap(first, again))
         flips += sum(int((a != b).sum()) for a, b in zip(decisions, others, strict=True))
     return ask.warns_if(
@@ -140,6 +142,7 @@ def batch_invariance(subject: Subject) -> Check:
     wrong, ties, gap = 0, 0, 0.0
     for row in range(len(few)):
         alone, own = _decided(subject, subject.images[row : row + 1])
+        require_same_gates("the victim", decisions, own, whole=False)
         mine = [Decision(*(part[row : row + 1] for part in _parts(each))) for each in decisions]
         flipped = _first_flip(mine, own)
         if flipped is not None and float(flipped.max()) <= TIE:

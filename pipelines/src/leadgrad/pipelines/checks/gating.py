@@ -12,6 +12,7 @@ from leadgrad.pipelines.checks.methods import Detached, local_slope
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
 from leadgrad.pipelines.checks.truth import truth_of_method
 from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.pipelines.trial import require_same_gates
 from leadgrad.victims import FGM, LGM, Decision, GradientMethod, Sigmoid
 
 STEEP = 1e6  # slope at which a sigmoid is a step
@@ -68,6 +69,7 @@ def _by_sample(units: Tensor) -> Tensor:
 
 def _flips(one: list[Decision], other: list[Decision]) -> Tensor:
     """Decisions that differ, per sample. Shape: (N,)."""
+    require_same_gates("the victim", one, other)
     flips = [_by_sample(a.hard != b.hard).sum(1) for a, b in zip(one, other, strict=True)]
     return torch.stack(flips).sum(0)
 
