@@ -14,10 +14,8 @@ from leadgrad.victims import (
     BestOf,
     Constant,
     Gate,
-    GradientMethod,
     RelativeSigmoid,
     Sigmoid,
-    Surrogate,
     gradient_method,
     record_decisions,
     record_occupancies,
@@ -101,13 +99,6 @@ def test_constant_must_be_an_occupancy(value):
 def test_forward_must_be_soft_or_hard():
     with pytest.raises(ValueError, match="got 'fg'"):
         LGM(Sigmoid(1), forward="fg")
-
-
-def test_base_classes_leave_the_rule_to_subclasses():
-    with pytest.raises(NotImplementedError):
-        Surrogate()(MARGINS)
-    with pytest.raises(NotImplementedError):
-        GradientMethod().occupancy(MARGINS, MARGINS > 0)
 
 
 def test_gates_have_no_state_and_are_found_once():

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from leadgrad.victims import FGM, LGM, Sigmoid, gradient_method
+from leadgrad.victims import FGM, LGM, Lookahead, RelativeSigmoid, Sigmoid, gradient_method
 from leadgrad.victims.reach import Reach, candidate_pairs
 from leadgrad.victims.relations import RBF, BilinearInterpolation, relation
 from leadgrad.victims.soft_or import segment_or
-from leadgrad.victims.voxel_methods import VoxelFGM, VoxelLGM, relations
+from leadgrad.victims.voxel_methods import VoxelFGM, VoxelLGM
 from leadgrad.victims.voxelize import Voxelizer
 
 NEIGHBOURS = [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)]
@@ -262,15 +262,24 @@ def test_one_point_is_a_scene():
 
 
 def test_methods_of_voxels():
-    assert relations(FGM()) == relations(VoxelFGM())
-    assert relations(LGM(Sigmoid(7.0))).occupancy == Sigmoid(7.0)
-    assert relations(VoxelLGM(input=RBF())).input == RBF()
+    assert FGM().relations() == VoxelFGM().relations()
+    assert LGM(Sigmoid(7.0)).relations() == VoxelLGM(Sigmoid(7.0)).relations()
+    assert VoxelLGM(input=RBF()).relations().input == RBF()
+    # |0.5 - d| of a coordinate that is uniform in its voxel is a quarter of an edge in the mean
+    assert LGM(RelativeSigmoid(5.0)).relations() == LGM(Sigmoid(20.0)).relations()
+    assert [each.relations().occupancy for each in LGM().candidates()] == [
+        Sigmoid(20.0),
+        Sigmoid(0.1),
+    ]
     assert VoxelFGM() == VoxelFGM(Sigmoid(20.0))
     assert VoxelLGM() == VoxelLGM(Sigmoid(10.0))
-    with pytest.raises(ValueError, match="has no surrogate for voxels"):
-        relations(LGM())
-    with pytest.raises(ValueError, match="no forward"):
-        VoxelLGM(forward="hard")
+    with pytest.raises(ValueError, match="stands for several surrogates"):
+        LGM().relations()
+    for hard in (lambda: VoxelLGM(forward="hard"), LGM(Sigmoid(1.0), "hard").relations):
+        with pytest.raises(ValueError, match="no forward"):
+            hard()
+    with pytest.raises(TypeError, match="Lookahead says nothing of voxels"):
+        Lookahead().relations()
     voxelizer = Voxelizer(0.05)
     with (
         gradient_method(voxelizer, VoxelLGM()),

@@ -19,6 +19,7 @@ One thread per network, as with ``eval()``: another thread would see the switche
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,18 +31,30 @@ from torch import Tensor, nn
 from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.recomputation import History, Piece, backward_pass, nodes_made
-from leadgrad.victims.surrogates import DEFAULT, Surrogate
+from leadgrad.victims.relations import Relations
+from leadgrad.victims.surrogates import DEFAULT, Sigmoid, Surrogate
 
 
-class GradientMethod:
-    """What forward and gradient see of a decision: occupancy of a margin and its hard decision."""
+class GradientMethod(ABC):
+    """What forward and gradient see of decisions: of a gate's margins, and of a voxelizer's."""
 
     looks_ahead: ClassVar[bool] = False
     """Whether the decisions are those of the point that an attack proposes to step to."""
 
+    @abstractmethod
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """Occupancy in the margin's shape and dtype; ``hard`` is the victim's decision (bool)."""
-        raise NotImplementedError
+
+    def relations(self) -> Relations:
+        """What it relaxes in a voxel network.
+
+        Raises:
+            TypeError: If it has no meaning there.
+        """
+        raise TypeError(
+            f"{type(self).__name__} says nothing of voxels; attack a voxel network under FGM, LGM, "
+            "VoxelFGM or VoxelLGM"
+        )
 
     def candidates(self) -> tuple[GradientMethod, ...]:
         """The methods an attack is to be run under, of whose results the exact victim picks."""
@@ -55,6 +68,20 @@ class GradientMethod:
         return self
 
 
+SEVERAL = (
+    "LGM() stands for several surrogates; run the attack under each of candidates() "
+    "(leadgrad.attacks.strongest does), or give a surrogate such as Sigmoid(1.0)"
+)
+
+SOFT_VOXELS = (
+    'voxels have no forward="{}": a candidate that is not occupied has no hard value to keep; use '
+    '"soft"'
+)
+
+FROZEN_VOXELS = Sigmoid(20.0)
+"""Of the input and the output where voxels are frozen: the released program's on ScanNet."""
+
+
 @dataclass(frozen=True)
 class FGM(GradientMethod):
     """Frozen decisions: the hard occupancy, no gradient through it. Also exact inference."""
@@ -62,6 +89,10 @@ class FGM(GradientMethod):
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The hard decision as 0 or 1."""
         return hard.to(margin.dtype)
+
+    def relations(self) -> Relations:
+        """Frozen voxels; input and output soft, or coordinates would have no gradient at all."""
+        return Relations(FROZEN_VOXELS, FROZEN_VOXELS, None)
 
 
 @dataclass(frozen=True)
@@ -90,10 +121,7 @@ class LGM(GradientMethod):
             ValueError: Without a surrogate, because one forward has one.
         """
         if self.surrogate is None:
-            raise ValueError(
-                "LGM() stands for several surrogates; run the attack under each of candidates() "
-                "(leadgrad.attacks.strongest does), or give a surrogate such as Sigmoid(1.0)"
-            )
+            raise ValueError(SEVERAL)
         soft = self.surrogate(margin)
         if self.forward == "soft":
             return soft
@@ -104,6 +132,19 @@ class LGM(GradientMethod):
         if self.surrogate is not None:
             return (self,)
         return tuple(LGM(surrogate, self.forward) for surrogate in DEFAULT)
+
+    def relations(self) -> Relations:
+        """Its one surrogate throughout.
+
+        Raises:
+            ValueError: Without one.
+        """
+        if self.surrogate is None:
+            raise ValueError(SEVERAL)
+        if self.forward != "soft":
+            raise ValueError(SOFT_VOXELS.format(self.forward))
+        surrogate = self.surrogate.of_voxels()
+        return Relations(surrogate, surrogate, surrogate)
 
     def held(self, margin: Tensor) -> LGM:
         """With the surrogate held."""

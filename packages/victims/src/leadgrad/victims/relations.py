@@ -19,6 +19,26 @@ from leadgrad.victims.surrogates import Surrogate
 
 
 @dataclass(frozen=True)
+class Relations:
+    """What a gradient method relaxes in a voxel network, and by what.
+
+    A point's colour enters a voxel (input), the voxel takes part in convolutions (occupancy), and
+    its logits come back to the point (output): three step functions of the same margins.
+
+    Args:
+        input: Of the weight of a point in its voxel's features.
+        output: Of the voxel's weight in the point's logits.
+        occupancy: Of the voxel; None where voxels are frozen, and no candidates are computed.
+        any_axis: Of ``candidate_pairs``: the released program's looser choice of candidates.
+    """
+
+    input: Surrogate
+    output: Surrogate
+    occupancy: Surrogate | None
+    any_axis: bool = False
+
+
+@dataclass(frozen=True)
 class BilinearInterpolation(Surrogate):
     """max(0, 1 - d): the weights of trilinear interpolation between voxel centres."""
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class Surrogate:
+class Surrogate(ABC):
     """A differentiable stand-in for the step function of a margin; any shape to the same shape."""
 
+    @abstractmethod
     def __call__(self, margin: Tensor) -> Tensor:
         """Relaxed occupancy ô of each margin."""
-        raise NotImplementedError
+
+    def of_voxels(self) -> Surrogate:
+        """Itself for a voxel's margins, 0.5 - d, which are counted in voxel edges."""
+        return self
 
     def held(self, margin: Tensor) -> Surrogate:
         """Itself with what it computes of the margin without a gradient as a constant."""
@@ -41,6 +46,9 @@ class Sigmoid(Surrogate):
 
 LEAST_SIZE = 1e-4
 """Of the margins of a gate that decides many units per sample."""
+
+MEAN_VOXEL_MARGIN = 0.25
+"""Of a coordinate in a voxel, in voxel edges."""
 
 LEAST_SINGLE_SIZE = 3.0
 """Of the margin of a gate that decides one. Chosen of 0.03 to 10 on SkipNet-38 and validation
@@ -72,6 +80,13 @@ class RelativeSigmoid(Surrogate):
     def __call__(self, margin: Tensor) -> Tensor:
         """Relaxed occupancy ô of each margin (B, ...)."""
         return self.held(margin)(margin)
+
+    def of_voxels(self) -> Sigmoid:
+        """Sigmoid(λ / 0.25): a voxel's margins have a unit, and so a size that is known before.
+
+        0.25 edges is the mean |0.5 - d| of a position that is uniform in its voxel.
+        """
+        return Sigmoid(self.slope / MEAN_VOXEL_MARGIN)
 
     def held(self, margin: Tensor) -> Scaled:
         """With the size of this margin."""

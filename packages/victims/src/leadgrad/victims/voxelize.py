@@ -15,14 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.victims.gates import LGM, Deciding
+from leadgrad.victims.gates import Deciding
 from leadgrad.victims.reach import candidate_pairs
 from leadgrad.victims.relations import relation
 from leadgrad.victims.soft_or import segment_or
 from leadgrad.victims.sparse import SparseTensor, unique_coordinates
 from leadgrad.victims.sparse.coordinates import COORDINATE_LIMIT
 from leadgrad.victims.voxel_grid import in_voxels, voxel_index
-from leadgrad.victims.voxel_methods import relations
 
 LEAST_WEIGHT = 1e-10  # below it a voxel's weights count as none (3D reference page, 3.4)
 
@@ -105,13 +104,19 @@ class Voxelizer(Deciding):
         self._check(coords, color, scene)
         scenes = torch.zeros_like(coords[:, 0], dtype=torch.int64) if scene is None else scene
         if self.reach is None:
-            if isinstance(self.method, LGM):
+            if self._leads():
                 raise ValueError(
                     "LGM leads voxels that points may step into, which depends on the attacker; "
                     "give gradient_method(network, method, reach)"
                 )
             return self._exact(coords, color, scenes)
         return self._relaxed(coords, color, scenes)
+
+    def _leads(self) -> bool:
+        try:
+            return self.method.relations().occupancy is not None
+        except TypeError:  # says nothing of voxels, which nobody moves here
+            return False
 
     def index(self, coords: Tensor) -> Tensor:
         """The voxel that each position is in (``voxel_grid``). Shape: (N, 3), int64."""
@@ -133,7 +138,7 @@ class Voxelizer(Deciding):
 
     def _relaxed(self, coords: Tensor, color: Tensor, scene: Tensor) -> Voxels:
         assert self.reach is not None, "forward asked"
-        soft = relations(self.method)
+        soft = self.method.relations()
         if soft.occupancy is None:
             point, index = torch.arange(len(coords), device=coords.device), self.index(coords)
         else:

@@ -1,0 +1,44 @@
+"""What a gradient method is, to gates and to voxelizers."""
+
+import inspect
+
+import pytest
+import torch
+
+from leadgrad import victims
+from leadgrad.victims import (
+    FGM,
+    LGM,
+    GradientMethod,
+    Sigmoid,
+    Surrogate,
+    VoxelFGM,
+    VoxelLGM,
+)
+
+
+@pytest.mark.parametrize("base", [GradientMethod, Surrogate])
+def test_bases_are_abstract(base):
+    with pytest.raises(TypeError, match="abstract"):
+        base()
+
+
+@pytest.mark.parametrize("base", [GradientMethod, Surrogate])
+def test_nothing_concrete_inherits_something_concrete(base):
+    concrete = {
+        each
+        for each in vars(victims).values()
+        if inspect.isclass(each) and issubclass(each, base) and not inspect.isabstract(each)
+    }
+    assert len(concrete) >= 5
+    for each in concrete:
+        assert not concrete.intersection(each.__mro__[1:]), each
+
+
+def test_at_a_gate_a_voxel_networks_methods_are_those_of_images():
+    margin = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    hard = margin > 0
+    assert torch.equal(VoxelFGM().occupancy(margin, hard), FGM().occupancy(margin, hard))
+    led = VoxelLGM(Sigmoid(3.0), input=Sigmoid(1.0))
+    assert torch.equal(led.occupancy(margin, hard), LGM(Sigmoid(3.0)).occupancy(margin, hard))
+    assert led.held(margin) == LGM(Sigmoid(3.0))
