@@ -5,6 +5,8 @@ from recorded_runs import DYNCONV, FGM, SKIPNET, balanced, lgm, sign
 from run_config import arguments, attack, attack_config, changed, node, threat
 
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.rundir import RunDirectory
 from leadgrad.pipelines.verify import opened, verify
 
 UP = node("leadgrad.attacks.Compute", direction="up")
@@ -22,7 +24,7 @@ def configured(network, goal, method, folder):
 @pytest.mark.parametrize(("goal", "sense"), [(UP, 1), (DOWN, -1)])
 def test_led_decisions_move_the_compute(network, slope, goal, sense, tmp_path):
     results = attack(configured(network, goal, lgm(slope), tmp_path), tmp_path / "run")
-    for name in ("executed_units", "conditional_macs"):
+    for name in ("executed_share", "executed_units", "conditional_macs"):
         spent = results["compute"][name]
         assert sense * (spent["adversarial"] - spent["clean"]) > 0
     assert results["counts"]["eligible"] == results["samples"], "also those that are wrong before"
@@ -36,6 +38,27 @@ def test_frozen_decisions_say_that_they_cannot(goal, tmp_path, capsys):
     assert main(arguments("attack", config, tmp_path / "run")) == 1
     assert "method that leads" in capsys.readouterr().err
     assert not (tmp_path / "run").exists(), "refused before anything was written"
+
+
+@pytest.mark.parametrize("network", [SKIPNET, DYNCONV])
+def test_the_executed_share_is_that_of_the_costs_that_the_network_states(network, tmp_path):
+    results = attack(configured(network, UP, lgm(1.0), tmp_path), tmp_path / "run")
+    victim = instantiate(network)
+    costs = victim.unit_costs()
+    for side in ("clean", "adv"):
+        spent = whole = 0.0
+        for record in RunDirectory(tmp_path / "run").records():
+            decisions = record.decisions(getattr(record, f"{side}_units"))
+            for cost, units in zip(costs, decisions, strict=True):
+                spent += cost * int(units.sum())
+                whole += cost * units.numel()
+        reported = results["compute"]["executed_share"][
+            "clean" if side == "clean" else "adversarial"
+        ]
+        assert reported == pytest.approx(100 * spent / whole)
+    if network is SKIPNET:  # whose costs are its MACs
+        macs = results["compute"]["conditional_macs"]
+        assert reported == pytest.approx(100 * macs["adversarial"] / macs["all_executed"])
 
 
 def test_the_checks_know_the_goal(tmp_path):

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from leadgrad.attacks import Answer, Attack, Goal, Output
 from leadgrad.pipelines.records import BatchRecord
-from leadgrad.victims import GatedNetwork, executed_share
+from leadgrad.victims import GatedNetwork, executed_share, unit_costs
 
 
 class RunMetric(Metric):
@@ -163,6 +163,44 @@ class Compute(RunMetric):
                 "all_executed": None if full is None else float(full),
             },
         }
+
+
+class ExecutedShare(RunMetric):
+    """Share of the cost of all units that is executed, before and after, over all samples.
+
+    Units are counted, and weighed in the end, so that no sum depends on the batches.
+    """
+
+    executed: Tensor
+    units: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = (network,)
+        # By gate; as many as the first batch has
+        self.add_state("executed", torch.zeros(2, 0, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("units", torch.zeros(0, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, record: BatchRecord) -> None:
+        """Adds a batch."""
+        counts, sizes = [], []
+        for side in (record.clean_units, record.adv_units):
+            decisions = record.decisions(side)
+            counts.append([int(units.sum()) for units in decisions])
+            sizes = [units.numel() for units in decisions]
+        if not self.units.numel():
+            self.executed = self.executed.new_zeros(2, len(sizes))
+            self.units = self.units.new_zeros(len(sizes))
+        self.executed += torch.tensor(counts, dtype=torch.int64).reshape(2, -1)
+        self.units += torch.tensor(sizes, dtype=torch.int64)
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        """In percent; nothing for a network that decides nothing."""
+        if not self.units.numel():
+            return {}
+        costs = torch.tensor(unit_costs(self.network[0], len(self.units)), dtype=torch.float64)
+        clean, adv = (costs * self.executed).sum(1) / (costs * self.units).sum()
+        return {"executed_share": {"clean": 100 * float(clean), "adversarial": 100 * float(adv)}}
 
 
 def _flips(clean: Iterable[Tensor], adv: Iterable[Tensor], size: int) -> Tensor:

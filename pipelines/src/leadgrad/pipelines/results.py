@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from leadgrad.attacks import Attack
-from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute
+from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute, ExecutedShare
 from leadgrad.pipelines.records import Cost
 from leadgrad.pipelines.rundir import AnyRecord, AttackDirectory, RunDirectory, digest
 from leadgrad.victims import GatedNetwork
@@ -45,12 +45,13 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
         attack: For its goal.
     """
     scores, compute = AttackScores(attack.goal, network), Compute(network)
+    executed = ExecutedShare(network)
     change = ArchitectureChange(network, attack)
     half = {"samples": 0, "right": 0, "agree": 0}
     costs: list[Cost | None] = []
     for record in run.records():
         costs.append(record.cost)
-        for metric in (scores, change, compute):
+        for metric in (scores, change, compute, executed):
             metric.update(record)
         if record.half_logits is not None:
             answers = record.half_logits.argmax(1)
@@ -75,7 +76,7 @@ def measure(run: RunDirectory, network: nn.Module, attack: Attack) -> dict[str, 
             "paper_counting": paper,
             "countings": countings,
         },
-        "compute": compute.compute(),
+        "compute": {**compute.compute(), **executed.compute()},
         "gates": len(gates(network)),
         "precision_effect": _precision_effect(half),
         **cost(costs, counts["samples"]),

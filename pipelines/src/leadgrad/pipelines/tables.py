@@ -85,6 +85,10 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{amount(units['clean'])} → {amount(units['adversarial'])} per sample",
         ),
     ]
+    share = results["compute"].get("executed_share")
+    if share is not None:
+        words = f"{share['clean']:.2f} % → {share['adversarial']:.2f} % of what all units cost"
+        rows.append(("executed share", words))
     rows += cost_rows(results)
     if results["precision_effect"] is not None:
         effect = results["precision_effect"]
@@ -97,12 +101,12 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     if macs["all_executed"] is not None:
         full = macs["all_executed"]
-        share = [100 * macs[side] / full for side in ("clean", "adversarial")]
+        of_all = [100 * macs[side] / full for side in ("clean", "adversarial")]
         rows.append(
             (
                 "conditional MACs",
                 f"{amount(macs['clean'] / 1e6)} M → {amount(macs['adversarial'] / 1e6)} M per "
-                f"sample ({share[0]:.2f} % → {share[1]:.2f} % of all)",
+                f"sample ({of_all[0]:.2f} % → {of_all[1]:.2f} % of all)",
             )
         )
     return rows

@@ -20,7 +20,7 @@ from leadgrad.victims.gates import (
 from leadgrad.victims.lookahead import Lookahead, deciding_as
 from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.minkunet import MinkUNet
-from leadgrad.victims.network import GatedNetwork, executed_share
+from leadgrad.victims.network import GatedNetwork, executed_share, unit_costs
 from leadgrad.victims.prepare import prepare_for_attack
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.relations import RBF, BilinearInterpolation
@@ -61,4 +61,5 @@ __all__ = [
     "record_decisions",
     "record_occupancies",
     "save_weights",
+    "unit_costs",
 ]

@@ -55,6 +55,26 @@ class GatedNetwork(nn.Module):
         return None
 
 
+def unit_costs(network: nn.Module, gates: int) -> tuple[float, ...]:
+    """What one unit of each gate costs; 1 where the network states nothing.
+
+    Args:
+        network: Any.
+        gates: Number of gates that have decided.
+
+    Raises:
+        ValueError: If it states the costs of another number of gates.
+    """
+    stated = network.unit_costs() if isinstance(network, GatedNetwork) else None
+    costs = (1.0,) * gates if stated is None else stated
+    if len(costs) != gates:
+        raise ValueError(
+            f"{type(network).__name__} states the costs of {len(costs)} gates, but {gates} have "
+            "decided; state one for each"
+        )
+    return costs
+
+
 def executed_share(network: nn.Module, occupancies: Sequence[Tensor]) -> Tensor:
     """Share of the cost of all units that is executed: Σ cost·o / Σ cost, in [0, 1].
 
@@ -75,13 +95,7 @@ def executed_share(network: nn.Module, occupancies: Sequence[Tensor]) -> Tensor:
             f"{type(network).__name__} decides nothing, so what it executes cannot change; attack "
             "compute on a network with gates"
         )
-    stated = network.unit_costs() if isinstance(network, GatedNetwork) else None
-    costs = (1.0,) * len(occupancies) if stated is None else stated
-    if len(costs) != len(occupancies):
-        raise ValueError(
-            f"{type(network).__name__} states the costs of {len(costs)} gates, but "
-            f"{len(occupancies)} have decided; state one for each"
-        )
+    costs = unit_costs(network, len(occupancies))
     units = [o.reshape(len(o), -1) for o in occupancies]
     spent = torch.stack([cost * own.sum(1) for cost, own in zip(costs, units, strict=True)]).sum(0)
     return spent / sum(cost * own.shape[1] for cost, own in zip(costs, units, strict=True))
