@@ -9,7 +9,10 @@ from leadgrad import victims
 from leadgrad.victims import (
     FGM,
     LGM,
+    BestOf,
+    Constant,
     GradientMethod,
+    Lookahead,
     Sigmoid,
     Surrogate,
     VoxelFGM,
@@ -33,6 +36,24 @@ def test_nothing_concrete_inherits_something_concrete(base):
     assert len(concrete) >= 5
     for each in concrete:
         assert not concrete.intersection(each.__mro__[1:]), each
+        assert getattr(each, "__final__", False), each
+
+
+@pytest.mark.parametrize(
+    ("method", "leads"),
+    [
+        (FGM(), False),
+        (VoxelFGM(), False),
+        (Lookahead(), False),
+        (LGM(), True),
+        (LGM(Sigmoid(1.0), "hard"), True),
+        (VoxelLGM(), True),
+        (BestOf((FGM(), VoxelFGM())), False),
+        (BestOf((FGM(), LGM(Constant()))), True),
+    ],
+)
+def test_a_method_says_whether_it_leads(method, leads):
+    assert method.leads is leads
 
 
 def test_at_a_gate_a_voxel_networks_methods_are_those_of_images():

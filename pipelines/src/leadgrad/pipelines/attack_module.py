@@ -114,7 +114,8 @@ class AttackModule(LightningModule):
 
     def note(self) -> str:
         """What a user should hear before the attack; empty if nothing."""
-        if self.decides or isinstance(self.method, FGM):
+        methods = self.method.candidates()
+        if self.decides or not any(each.leads or each.looks_ahead for each in methods):
             return ""
         name = type(self.network).__name__
         return (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 from torch import Tensor
 
 from leadgrad.victims.gates import GradientMethod
 
 
+@final
 @dataclass(frozen=True)
 class BestOf(GradientMethod):
     """An attack under each method in turn: as strong as the strongest, at the cost of all.
@@ -25,6 +27,11 @@ class BestOf(GradientMethod):
     def __post_init__(self) -> None:
         if not self.methods:
             raise ValueError("BestOf needs at least one gradient method, such as FGM(), got none")
+
+    @property
+    def leads(self) -> bool:
+        """Whether any of its methods leads."""
+        return any(method.leads for method in self.methods)
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """Nothing.

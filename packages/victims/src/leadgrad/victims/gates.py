@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,11 @@ class GradientMethod(ABC):
 
     looks_ahead: ClassVar[bool] = False
     """Whether the decisions are those of the point that an attack proposes to step to."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it relaxes decisions, so that a gradient may lead; False if it freezes them."""
+        return True
 
     @abstractmethod
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
@@ -82,9 +87,15 @@ FROZEN_VOXELS = Sigmoid(20.0)
 """Of the input and the output where voxels are frozen: the released program's on ScanNet."""
 
 
+@final
 @dataclass(frozen=True)
 class FGM(GradientMethod):
     """Frozen decisions: the hard occupancy, no gradient through it. Also exact inference."""
+
+    @property
+    def leads(self) -> bool:
+        """It freezes decisions."""
+        return False
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The hard decision as 0 or 1."""
@@ -95,6 +106,7 @@ class FGM(GradientMethod):
         return Relations(FROZEN_VOXELS, FROZEN_VOXELS, None)
 
 
+@final
 @dataclass(frozen=True)
 class LGM(GradientMethod):
     """Leaded gradients: the decision relaxed by a surrogate (eq. 4 and 5).

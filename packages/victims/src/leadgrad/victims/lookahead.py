@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from leadgrad.victims.gates import FGM, Decision, Gate, GradientMethod, gates, gradient_method
 
 
+@final
 @dataclass(frozen=True)
 class Lookahead(GradientMethod):
     """Decisions of the place that the step would lead to; no gradient through them.
@@ -27,11 +29,17 @@ class Lookahead(GradientMethod):
 
     looks_ahead = True
 
+    @property
+    def leads(self) -> bool:
+        """It foresees decisions, which are frozen."""
+        return False
+
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The hard decision, as FGM's: of this gradient the step is proposed."""
         return FGM().occupancy(margin, hard)
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Imposed(GradientMethod):
     """What a gate has decided elsewhere, whatever its margins are.
@@ -42,6 +50,11 @@ class Imposed(GradientMethod):
 
     decisions: tuple[Tensor, ...]
     calls: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def leads(self) -> bool:
+        """It freezes decisions."""
+        return False
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The decision of the call that is next; after the last, the first one's again.

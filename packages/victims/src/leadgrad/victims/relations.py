@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class Relations:
     any_axis: bool = False
 
 
+@final
 @dataclass(frozen=True)
 class BilinearInterpolation(Surrogate):
     """max(0, 1 - d): the weights of trilinear interpolation between voxel centres."""
@@ -47,6 +49,7 @@ class BilinearInterpolation(Surrogate):
         return (margin + 0.5).clamp_min(0)
 
 
+@final
 @dataclass(frozen=True)
 class RBF(Surrogate):
     """exp(-d² / s²), a Gaussian around the voxel's centre.

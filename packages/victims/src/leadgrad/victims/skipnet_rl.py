@@ -7,6 +7,7 @@ skipping and, in the end, for a low cross-entropy. Started from the supervised s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,15 @@ from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_per
 from leadgrad.victims.training import Batch
 
 
+@final
 @dataclass(frozen=True)
 class SampledActions(GradientMethod):
     """Executes each unit with probability sigmoid(q); no gradient through the sample."""
+
+    @property
+    def leads(self) -> bool:
+        """It draws decisions, and freezes them."""
+        return False
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The sampled action as 0 or 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class Surrogate(ABC):
         return self
 
 
+@final
 @dataclass(frozen=True)
 class Sigmoid(Surrogate):
     """ô = sigmoid(λ·q), eq. 15 and 30.
@@ -55,6 +57,7 @@ LEAST_SINGLE_SIZE = 3.0
 images: ``LGM()`` is as strong as without a least size, within the error of a thousand images."""
 
 
+@final
 @dataclass(frozen=True)
 class RelativeSigmoid(Surrogate):
     """ô = sigmoid(λ·q / mean|q|), the mean over the units that the gate decides in that sample.
@@ -99,6 +102,7 @@ class RelativeSigmoid(Surrogate):
         return Scaled(self.slope, size.view(-1, *[1] * (margin.ndim - 1)))
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Scaled(Surrogate):
     """ô = sigmoid(λ·q / size), with a size for each sample.
@@ -116,6 +120,7 @@ class Scaled(Surrogate):
         return torch.sigmoid(self.slope * margin / self.size)
 
 
+@final
 @dataclass(frozen=True)
 class Constant(Surrogate):
     """ô = value whatever the margin: smoothing without a leading gradient (ablation D14).

@@ -9,7 +9,7 @@ common slope in the paper's text, which is what ``LGM(surrogate)`` means to a vo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from leadgrad.victims.relations import Relations
 from leadgrad.victims.surrogates import Sigmoid, Surrogate
 
 
+@final
 @dataclass(frozen=True)
 class VoxelFGM(GradientMethod):
     """Frozen voxels; soft input and output, over each point's own voxel alone. At a gate, FGM.
@@ -34,6 +35,11 @@ class VoxelFGM(GradientMethod):
     def __post_init__(self) -> None:
         _fill_in(self, "input", FROZEN_VOXELS)
 
+    @property
+    def leads(self) -> bool:
+        """It freezes voxels, and gates."""
+        return False
+
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """As FGM's."""
         return FGM().occupancy(margin, hard)
@@ -44,6 +50,7 @@ class VoxelFGM(GradientMethod):
         return Relations(self.input, self.output or self.input, None)
 
 
+@final
 @dataclass(frozen=True)
 class VoxelLGM(GradientMethod):
     """Led voxels: every candidate voxel is computed, weighted by its relaxed occupancy ô.

@@ -104,19 +104,13 @@ class Voxelizer(Deciding):
         self._check(coords, color, scene)
         scenes = torch.zeros_like(coords[:, 0], dtype=torch.int64) if scene is None else scene
         if self.reach is None:
-            if self._leads():
+            if self.method.leads:
                 raise ValueError(
-                    "LGM leads voxels that points may step into, which depends on the attacker; "
-                    "give gradient_method(network, method, reach)"
+                    f"{type(self.method).__name__} leads voxels that points may step into, which "
+                    "depends on the attacker; give gradient_method(network, method, reach)"
                 )
             return self._exact(coords, color, scenes)
         return self._relaxed(coords, color, scenes)
-
-    def _leads(self) -> bool:
-        try:
-            return self.method.relations().occupancy is not None
-        except TypeError:  # says nothing of voxels, which nobody moves here
-            return False
 
     def index(self, coords: Tensor) -> Tensor:
         """The voxel that each position is in (``voxel_grid``). Shape: (N, 3), int64."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import final
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ OTHER_ORDER = (
 )
 
 
+@final
 class Held(GradientMethod):
     """A method with its constants held at recorded margins: one forward, then it is used up.
 
@@ -43,6 +45,7 @@ class Held(GradientMethod):
         return self.left.pop().occupancy(margin, hard)
 
 
+@final
 class Replay(GradientMethod):
     """Answers with recorded occupancies, whatever the margins: one forward, then it is used up.
 
@@ -52,6 +55,11 @@ class Replay(GradientMethod):
 
     def __init__(self, occupancies: Sequence[Tensor]) -> None:
         self.left = list(reversed(occupancies))
+
+    @property
+    def leads(self) -> bool:
+        """It freezes what was recorded."""
+        return False
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The next recorded occupancy.
@@ -64,6 +72,7 @@ class Replay(GradientMethod):
         return self.left.pop().to(margin.dtype)
 
 
+@final
 @dataclass(frozen=True)
 class Detached(GradientMethod):
     """Another method's occupancy as a constant: its values, without the leading gradient.
@@ -73,6 +82,11 @@ class Detached(GradientMethod):
     """
 
     method: GradientMethod
+
+    @property
+    def leads(self) -> bool:
+        """It freezes the other's values."""
+        return False
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The other method's occupancy, without its graph."""

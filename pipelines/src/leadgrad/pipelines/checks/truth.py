@@ -40,7 +40,7 @@ def truth_of_method(subject: Subject) -> Check:
     ask = _question(subject, f"the method ({type(method).__name__})")
     if not subject.gated:
         return ask.skipped(NO_GATES)
-    if isinstance(method, FGM):
+    if not (method.leads or method.looks_ahead):
         return ask.skipped("the method is FGM, see above")
     return _truth(subject, ask, method)
 
