@@ -30,7 +30,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.gates import Deciding
+from leadgrad.victims.deciding import Deciding
 
 
 class AttackModule(LightningModule):

@@ -7,7 +7,7 @@ from typing import final
 
 from torch import Tensor
 
-from leadgrad.victims.gates import GradientMethod
+from leadgrad.victims.methods import GradientMethod
 
 
 @final

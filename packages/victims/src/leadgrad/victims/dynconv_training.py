@@ -13,14 +13,10 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from leadgrad.victims.classifier import Classifier
+from leadgrad.victims.deciding import gradient_method
 from leadgrad.victims.dynconv import DynConv, DynConvBlock, MaskUnit, dilate
-from leadgrad.victims.gates import (
-    LGM,
-    Decision,
-    gradient_method,
-    record_decisions,
-    record_occupancies,
-)
+from leadgrad.victims.gates import Decision, record_decisions, record_occupancies
+from leadgrad.victims.methods import LGM
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.surrogates import Sigmoid
 from leadgrad.victims.training import Batch

@@ -15,7 +15,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from leadgrad.victims.gates import FGM, Decision, Gate, GradientMethod, gates, gradient_method
+from leadgrad.victims.deciding import gradient_method
+from leadgrad.victims.gates import DecidingUnits, Decision, gates
+from leadgrad.victims.methods import FGM, GradientMethod
 
 
 @final
@@ -86,10 +88,10 @@ def deciding_as(network: nn.Module, elsewhere: Callable[[], object]) -> Iterator
         network: With gates.
         elsewhere: Runs one forward of the exact network, at the proposed point.
     """
-    seen: dict[Gate, list[Tensor]] = {gate: [] for gate in gates(network)}
+    seen: dict[DecidingUnits, list[Tensor]] = {gate: [] for gate in gates(network)}
     previous = [(gate, gate.observers) for gate in seen]
 
-    def remembering(gate: Gate) -> Callable[[Decision], None]:
+    def remembering(gate: DecidingUnits) -> Callable[[Decision], None]:
         return lambda decision: seen[gate].append(decision.hard.detach())
 
     try:

@@ -13,7 +13,7 @@ from typing import Literal, final
 
 from torch import Tensor
 
-from leadgrad.victims.gates import FGM, FROZEN_VOXELS, LGM, SOFT_VOXELS, GradientMethod
+from leadgrad.victims.methods import FGM, FROZEN_VOXELS, LGM, SOFT_VOXELS, GradientMethod
 from leadgrad.victims.relations import Relations
 from leadgrad.victims.surrogates import Sigmoid, Surrogate
 
@@ -80,6 +80,10 @@ class VoxelLGM(GradientMethod):
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """As LGM's."""
         return LGM(self.surrogate).occupancy(margin, hard)
+
+    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
+        """As LGM's."""
+        return LGM(self.surrogate).chosen(margin, hard, k)
 
     def relations(self) -> Relations:
         """The three given."""

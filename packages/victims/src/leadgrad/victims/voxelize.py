@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from leadgrad.victims.gates import Deciding
+from leadgrad.victims.deciding import Deciding
 from leadgrad.victims.reach import candidate_pairs
 from leadgrad.victims.relations import relation
 from leadgrad.victims.soft_or import segment_or
@@ -48,7 +49,7 @@ class Voxels:
         return int(rows.sum())
 
 
-class Voxelizer(Deciding):
+class Voxelizer(Deciding[Any]):
     """Turns points into voxels, under the present gradient method and reach.
 
     Without a reach nobody moves the points: voxels are exact, whatever FGM. Has no parameters.

@@ -40,9 +40,20 @@ class Held(GradientMethod):
         Raises:
             ValueError: If none is left.
         """
+        return self._next().occupancy(margin, hard)
+
+    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
+        """The next choice's.
+
+        Raises:
+            ValueError: If none is left.
+        """
+        return self._next().chosen(margin, hard, k)
+
+    def _next(self) -> GradientMethod:
         if not self.left:
             raise ValueError(OTHER_ORDER)
-        return self.left.pop().occupancy(margin, hard)
+        return self.left.pop()
 
 
 @final
@@ -91,6 +102,10 @@ class Detached(GradientMethod):
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """The other method's occupancy, without its graph."""
         return self.method.occupancy(margin, hard).detach()
+
+    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
+        """Likewise of a choice."""
+        return self.method.chosen(margin, hard, k).detach()
 
 
 class Kind(Enum):

@@ -1,0 +1,66 @@
+"""Choices: k of E, as a router chooses among experts."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from leadgrad.victims.gates import DecidingUnits
+
+
+@final
+class Choice(DecidingUnits):
+    """Turns scores of E units into their occupancies, of which k execute.
+
+    Under FGM exactly the k greatest scores are chosen; of equal ones those that come first. Under
+    LGM occupancies lie in [0, 1] and sum to k (``soft_choice``). A unit's margin is its score less
+    the midpoint of the k-th and the (k+1)-th: against the runner-up for what is chosen, against the
+    last one chosen for the rest. Where k is E all margins are +inf.
+
+    Scores are (B, ..., E): a choice per sample, token or place. ``torch.compile`` breaks its graph
+    at a relaxed choice that has a gradient.
+
+    Args:
+        k: How many are chosen, at least 1.
+    """
+
+    def __init__(self, k: int = 1) -> None:
+        super().__init__()
+        if k < 1:
+            raise ValueError(f"k must count at least one chosen unit, got {k}")
+        self.k = k
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Occupancy of each unit under the present method. Shape: (B, ..., E), as the scores.
+
+        Raises:
+            ValueError: If the scores have no axis of samples and one of at least k units.
+            MarginError: If a score is NaN; while compiling its occupancy is NaN instead.
+        """
+        if scores.ndim < 2 or scores.shape[-1] < self.k:
+            raise ValueError(
+                f"scores must be (B, ..., E) with E of at least k = {self.k}, got "
+                f"{tuple(scores.shape)}; put the samples first and the units last"
+            )
+        margin, hard = self._against_runner_up(scores)
+        occupancy = self.method.chosen(margin, hard, self.k)
+        return self._decided(scores, margin, hard, occupancy, self.k)
+
+    def _against_runner_up(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Margins, and which units are chosen."""
+        if self.k == scores.shape[-1]:
+            return torch.full_like(scores, torch.inf), torch.ones_like(scores, dtype=torch.bool)
+        ordered, order = scores.sort(dim=-1, descending=True, stable=True)
+        hard = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, order[..., : self.k], True)
+        last, runner_up = ordered[..., self.k - 1, None], ordered[..., self.k, None]
+        margin = scores - (last / 2 + runner_up / 2)
+        # inf - inf: 0 at a tie, else the side that the unit is on
+        side = torch.where(hard, torch.inf, -torch.inf).to(scores.dtype)
+        side = torch.where(last == runner_up, torch.zeros_like(side), side)
+        return torch.where(margin.isnan() & ~scores.isnan(), side, margin), hard
+
+    def extra_repr(self) -> str:
+        """The rule, for ``print(network)``."""
+        return f"the {self.k} greatest"
