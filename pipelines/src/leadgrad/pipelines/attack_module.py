@@ -87,7 +87,7 @@ class AttackModule(LightningModule):
                 decisions = stack.enter_context(record_decisions(self.victim))
             # A copy, because a network may work in place
             logits: Tensor = self.victim(images.clone())
-        return self.answer(logits, [decision.occupancy for decision in decisions])
+        return self.answer(logits, [decision.executed for decision in decisions])
 
     def answer(self, logits: Tensor, occupancies: Sequence[Tensor]) -> Answer:
         """What the attack's goal asks for: logits (B, K), with their cost if it is about that.

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from leadgrad.victims.gates import DecidingUnits
+from leadgrad.victims.gates import DecidingUnits, spread
 
 
 @final
@@ -32,11 +32,16 @@ class Choice(DecidingUnits):
             raise ValueError(f"k must count at least one chosen unit, got {k}")
         self.k = k
 
-    def forward(self, scores: Tensor) -> Tensor:
+    def forward(self, scores: Tensor, reached: Tensor | None = None) -> Tensor:
         """Occupancy of each unit under the present method. Shape: (B, ..., E), as the scores.
 
+        Args:
+            scores: Shape: (B, ..., E).
+            reached: Which choices the network gets to, as of ``Gate``: (B,), (B, ...), not by unit.
+
         Raises:
-            ValueError: If the scores have no axis of samples and one of at least k units.
+            ValueError: If the scores have no axis of samples and one of at least k units, or
+                ``reached`` is not of these choices.
             MarginError: If a score is NaN; while compiling its occupancy is NaN instead.
         """
         if scores.ndim < 2 or scores.shape[-1] < self.k:
@@ -44,9 +49,10 @@ class Choice(DecidingUnits):
                 f"scores must be (B, ..., E) with E of at least k = {self.k}, got "
                 f"{tuple(scores.shape)}; put the samples first and the units last"
             )
+        reached = spread(reached, scores, own_axes=1)
         margin, hard = self._against_runner_up(scores)
         occupancy = self.method.chosen(margin, hard, self.k)
-        return self._decided(scores, margin, hard, occupancy, self.k)
+        return self._decided(scores, margin, hard, occupancy, k=self.k, reached=reached)
 
     def _against_runner_up(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Margins, and which units are chosen."""

@@ -30,15 +30,23 @@ class Decision:
 
     Args:
         margin: Score q, with its graph.
-        hard: The exact victim's rule on this margin (bool), whatever the method.
-        occupancy: What the network multiplied by, with its graph.
+        hard: Whether the exact victim's rule on this margin executes the unit (bool), whatever the
+            method. What is not reached is not executed.
+        occupancy: What the network was given to multiply by, with its graph.
         k: How many of the last axis are chosen; None where each unit is decided for itself.
+        reached: Which units are reached (bool), as none behind a sample's exit is; None: all.
     """
 
     margin: Tensor
     hard: Tensor
     occupancy: Tensor
     k: int | None = None
+    reached: Tensor | None = None
+
+    @property
+    def executed(self) -> Tensor:
+        """The occupancy where the unit is reached, 0 elsewhere: what compute is spent by."""
+        return self.occupancy if self.reached is None else self.occupancy * self.reached
 
 
 class DecidingUnits(Deciding[Decision]):
@@ -49,7 +57,14 @@ class DecidingUnits(Deciding[Decision]):
     """
 
     def _decided(
-        self, score: Tensor, margin: Tensor, hard: Tensor, occupancy: Tensor, k: int | None = None
+        self,
+        score: Tensor,
+        margin: Tensor,
+        hard: Tensor,
+        occupancy: Tensor,
+        *,
+        k: int | None = None,
+        reached: Tensor | None = None,
     ) -> Tensor:
         """The occupancy, after a look for NaN among the scores; observers get the decision.
 
@@ -62,8 +77,10 @@ class DecidingUnits(Deciding[Decision]):
         # A relaxed occupancy takes the NaN to the logits, and a GPU does not have to wait for it
         elif not (score.is_cuda and occupancy.requires_grad) and bool(score.isnan().any()):
             raise MarginError(self, score)
+        if self.observers and reached is not None:
+            hard = hard & reached
         for observe in self.observers:
-            observe(Decision(margin, hard, occupancy, k))
+            observe(Decision(margin, hard, occupancy, k, reached))
         return occupancy
 
     @staticmethod
@@ -75,6 +92,35 @@ class DecidingUnits(Deciding[Decision]):
         if torch.compiler.is_compiling() or occupancy.requires_grad:
             return False
         return not bool(occupancy.any())
+
+
+def spread(reached: Tensor | None, score: Tensor, own_axes: int = 0) -> Tensor | None:
+    """What is reached, in the shape of the scores.
+
+    Args:
+        reached: bool, in the shape of the scores' first axes, of which all but the samples' may be
+            1; None: all.
+        score: Shape: (B, ...).
+        own_axes: Number of last axes that are reached, or not, as a whole.
+
+    Raises:
+        ValueError: If it is not bool or not in such a shape.
+    """
+    if reached is None:
+        return None
+    axes, shape = reached.ndim, tuple(reached.shape)
+    whole = tuple(score.shape[: score.ndim - own_axes])
+    fits = 0 < axes <= len(whole) and shape[0] == whole[0]
+    if (
+        reached.dtype != torch.bool
+        or not fits
+        or any(own not in (1, full) for own, full in zip(shape, whole, strict=False))
+    ):
+        raise ValueError(
+            f"reached must be bool in the shape of the first axes of {whole}, got "
+            f"{reached.dtype} {shape}; give the samples that get here, (B,), or (B, ...)"
+        )
+    return reached.reshape(*shape, *[1] * (score.ndim - axes)).expand_as(score)
 
 
 @final
@@ -94,16 +140,24 @@ class Gate(DecidingUnits):
         super().__init__()
         self.inclusive = inclusive
 
-    def forward(self, margin: Tensor) -> Tensor:
+    def forward(self, margin: Tensor, reached: Tensor | None = None) -> Tensor:
         """Occupancy of each margin under the present method.
 
+        Args:
+            margin: Shape: (B,) or (B, ...).
+            reached: Where the network gets to this gate at all, as behind exits; None: everywhere.
+                It is recorded, and leaves the occupancy as it is. bool, in the shape of the
+                margin's first axes: (B,), (B, ...).
+
         Raises:
+            ValueError: If ``reached`` is not of these margins.
             MarginError: If a margin is NaN. While compiling, which allows no branch on data, its
                 occupancy is NaN instead, which reaches the logits.
         """
+        reached = spread(reached, margin)
         hard = margin >= 0 if self.inclusive else margin > 0
         occupancy = self.method.occupancy(margin, hard)
-        return self._decided(margin, margin, hard, occupancy)
+        return self._decided(margin, margin, hard, occupancy, reached=reached)
 
     def extra_repr(self) -> str:
         """The rule, for ``print(network)``."""

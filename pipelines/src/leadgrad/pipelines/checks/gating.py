@@ -98,7 +98,7 @@ def connection(subject: Subject) -> Check:
             leaks = sum(each.occupancy.requires_grad for each in decisions)
             value = f"{type(method).__name__} freezes occupancies; {leaks} gates pass a gradient"
             return ask.fails_if(leaks > 0, value)
-        answer = subject.module.answer(logits, [each.occupancy for each in decisions])
+        answer = subject.module.answer(logits, [each.executed for each in decisions])
         loose = _loose_gates(subject.loss(answer).sum(), decisions)
     if loose:
         return ask.failed(f"{loose} of {len(decisions)} gates are disconnected")
@@ -126,7 +126,7 @@ def _gradient(subject: Subject, method: GradientMethod) -> Tensor:
 
     def model(x: Tensor) -> Answer:
         logits, decisions = under(subject.module.victim, method, x)
-        return subject.module.answer(logits, [each.occupancy for each in decisions])
+        return subject.module.answer(logits, [each.executed for each in decisions])
 
     gradient = subject.gradient(model)
     return torch.zeros_like(subject.images) if gradient is None else gradient

@@ -131,7 +131,7 @@ def kind(method: GradientMethod, decisions: Sequence[Decision]) -> Kind:
         _agrees(method, decision, slope) for decision, slope in zip(decisions, slopes, strict=True)
     ):
         return Kind.RELAXED
-    hard = all(torch.equal(each.occupancy.bool(), each.hard) for each in decisions) and all(
+    hard = all(torch.equal(each.executed.bool(), each.hard) for each in decisions) and all(
         bool(((each.occupancy == 0) | (each.occupancy == 1)).all()) for each in decisions
     )
     return Kind.STRAIGHT if hard else Kind.OTHER
