@@ -24,10 +24,10 @@ from leadgrad.pipelines.scene_scores import (
     Displacement,
     class_ious,
     mean_class_iou,
-    voxel_changes,
 )
 from leadgrad.pipelines.verify import opened, verify
 from leadgrad.victims import MinkUNet, Sigmoid, VoxelLGM
+from leadgrad.victims.change import voxel_changes
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,10 @@ class AttackModule(LightningModule):
     def attack_images(self, batch: dict[str, Tensor]) -> BatchRecord:
         """Attacks one batch of images."""
         images = batch["image"]
-        clean_logits, clean_decisions = self.decide(images)
+        with record_decisions(self.victim) as made:
+            clean_logits, clean_decisions = self.decide(images)
+        chosen = [decision.k for decision in made]
+        made.clear()
         _check_finite(clean_logits, batch["index"])
 
         clean = self.answer(clean_logits, [each.to(clean_logits.dtype) for each in clean_decisions])
@@ -201,7 +204,11 @@ class AttackModule(LightningModule):
         _check_finite(adv_logits, batch["index"])
         logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
         record = BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))
-        return replace(record, cost=replace(cost, answers=cost.answers + victim.inputs))
+        return replace(
+            record,
+            cost=replace(cost, answers=cost.answers + victim.inputs),
+            chosen=chosen if any(chosen) else None,
+        )
 
     def half_logits(self, images: Tensor) -> Tensor | None:
         """The exact victim's logits (B, K) under bfloat16 alone; None where it is not used."""

@@ -6,7 +6,7 @@ change is the sum of numerators over the sum of denominators; 2D reference page,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from torchmetrics import Metric
 
 from leadgrad.attacks import Answer, Attack, Goal, Output
 from leadgrad.pipelines.records import BatchRecord
-from leadgrad.victims import GatedNetwork, executed_share, unit_costs
+from leadgrad.victims import Change, GatedNetwork, executed_share, unit_costs
+from leadgrad.victims.change import unit_change
 
 
 class RunMetric(Metric):
@@ -71,8 +72,9 @@ class AttackScores(RunMetric):
 
 
 class ArchitectureChange(RunMetric):
-    """Units that flipped, in four countings: (decisions, + dependents) x (all, attacked samples).
+    """Units that changed, in four countings: (decisions, + dependents) x (all, attacked samples).
 
+    A chosen unit that another one replaced counts once, as neither switched on nor off.
     Attacked samples are those that the attack does not leave as they are: all, or those that its
     goal calls eligible (for an untargeted attack, those that the victim gets right before it).
     """
@@ -89,8 +91,8 @@ class ArchitectureChange(RunMetric):
         super().__init__()
         # In a tuple, so that the victim does not become a part of the metric
         self.network, self.attack = (network,), attack
-        # switched on, switched off, units, samples, sum of squared changes per sample
-        self.add_state("sums", torch.zeros(4, 5, dtype=torch.int64), dist_reduce_fx="sum")
+        # switched on, switched off, replaced, units, samples, sum of squared changes per sample
+        self.add_state("sums", torch.zeros(4, 6, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, record: BatchRecord) -> None:
         """Adds a batch."""
@@ -102,17 +104,22 @@ class ArchitectureChange(RunMetric):
             attacked = self.attack.goal.eligible(record.label, before)
         size = len(record.index)
         network = self.network[0]
-        plain = _flips(clean, adv, size)
+        plain = _changed(clean, adv, record.chosen or [None] * len(clean), size)
         full = plain
         if isinstance(network, GatedNetwork):
-            full = plain + _flips(
-                network.dependent_units(clean), network.dependent_units(adv), size
-            )
-        rows = [plain, plain[attacked], full, full[attacked]]
-        for row, flips in enumerate(rows):
-            changed = flips[:, 0] + flips[:, 1]
+            clean, adv = network.dependent_units(clean), network.dependent_units(adv)
+            full = plain + _changed(clean, adv, [None] * len(clean), size)
+        for row, change in enumerate((plain, plain[attacked], full, full[attacked])):
+            changed = change.changed
             self.sums[row] += torch.stack(
-                [*flips.sum(0), torch.tensor(len(flips)), (changed * changed).sum()]
+                [
+                    change.entered.sum(),
+                    change.left.sum(),
+                    change.replaced.sum(),
+                    change.total.sum(),
+                    torch.tensor(len(changed)),
+                    (changed * changed).sum(),
+                ]
             )
 
     def compute(self) -> dict[str, dict[str, float | int]]:
@@ -203,25 +210,25 @@ class ExecutedShare(RunMetric):
         return {"executed_share": {"clean": 100 * float(clean), "adversarial": 100 * float(adv)}}
 
 
-def _flips(clean: Iterable[Tensor], adv: Iterable[Tensor], size: int) -> Tensor:
-    """Units switched on, switched off, and in all, per sample. Shape: (B, 3), int64."""
-    total = torch.zeros(size, 3, dtype=torch.int64)
-    for before, after in zip(clean, adv, strict=True):
-        before, after = before.reshape(size, -1), after.reshape(size, -1)
-        total[:, 0] += (~before & after).sum(1)
-        total[:, 1] += (before & ~after).sum(1)
-        total[:, 2] += before.shape[1]
-    return total
+def _changed(
+    clean: Sequence[Tensor], adv: Sequence[Tensor], chosen: Sequence[int | None], size: int
+) -> Change:
+    """Of all gates, with how many units each chooses; of none, no change."""
+    parts = (unit_change(*gate) for gate in zip(clean, adv, chosen, strict=True))
+    return sum(parts, Change.none(size))
 
 
-def _change(on: int, off: int, units: int, samples: int, squares: int) -> dict[str, float | int]:
-    share = (on + off) / units if units else 0.0
+def _change(
+    on: int, off: int, replaced: int, units: int, samples: int, squares: int
+) -> dict[str, float | int]:
+    changed = on + off + replaced
+    share = changed / units if units else 0.0
     half = 0.0
     if units and samples > 1:
         # Samples, not units, are independent, and all have the same number of units: the ratio is
         # a mean over samples, with a normal 95 % interval.
         per_sample = units / samples
-        variance = (squares - (on + off) ** 2 / samples) / (samples - 1)
+        variance = (squares - changed**2 / samples) / (samples - 1)
         half = 1.96 * (max(variance, 0.0) / samples) ** 0.5 / per_sample
     return {
         "percent": 100 * share,
@@ -229,7 +236,7 @@ def _change(on: int, off: int, units: int, samples: int, squares: int) -> dict[s
         "high": 100 * min(share + half, 1.0),
         "switched_on_percent": 100 * on / units if units else 0.0,
         "switched_off_percent": 100 * off / units if units else 0.0,
-        "changed": on + off,
+        "changed": changed,
         "units": units,
         "samples": samples,
     }

@@ -49,6 +49,8 @@ class BatchRecord:
         half_logits: The clean ones under the surrogate's precision, where that is not the victim's.
             Shape: (B, K), float32.
         cost: Of the attack; None in records of earlier versions.
+        chosen: How many units of its last axis each gate chooses, or None where it decides each
+            for itself; None if no gate chooses.
     """
 
     index: Tensor
@@ -62,6 +64,7 @@ class BatchRecord:
     unit_shapes: list[list[int]]
     half_logits: Tensor | None = None
     cost: Cost | None = None
+    chosen: list[int | None] | None = None
 
     @classmethod
     def of(
@@ -117,6 +120,8 @@ class BatchRecord:
         if self.half_logits is not None:
             tensors["half_logits"] = self.half_logits.contiguous()
         metadata = {"unit_shapes": json.dumps(self.unit_shapes)}
+        if self.chosen is not None:
+            metadata["chosen"] = json.dumps(self.chosen)
         if self.cost is not None:
             metadata["cost"] = json.dumps(asdict(self.cost))
         return _ordered(save(tensors, metadata=metadata))
@@ -134,13 +139,20 @@ class BatchRecord:
                 metadata = file.metadata()
             shapes: list[list[int]] = json.loads(metadata["unit_shapes"])
             cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
+            chosen: list[int | None] | None = json.loads(metadata.get("chosen", "null"))
+            if chosen is not None and len(chosen) != len(shapes):
+                raise ValueError(
+                    f"it tells of {len(chosen)} gates whether they choose, and has {len(shapes)}"
+                )
             count = sum(prod(shape) for shape in shapes)
             clean = tensors.pop("clean_inputs")
             if clean.dtype == torch.uint8:
                 clean = clean.to(tensors["adv_inputs"].dtype) / 255
             for name in ("clean_units", "adv_units"):
                 tensors[name] = _unpack(tensors[name], count)
-            record = cls(clean_inputs=clean, unit_shapes=shapes, cost=cost, **tensors)
+            record = cls(
+                clean_inputs=clean, unit_shapes=shapes, cost=cost, chosen=chosen, **tensors
+            )
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of a batch ({error}); delete it and start the attack's "

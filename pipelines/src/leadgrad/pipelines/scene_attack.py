@@ -14,8 +14,8 @@ from leadgrad.attacks import Attack, PointLinf, confusion, mean_iou, strongest
 from leadgrad.pipelines.counting import Counted
 from leadgrad.pipelines.records import Cost
 from leadgrad.pipelines.scene_records import SceneRecord
-from leadgrad.pipelines.scene_scores import voxel_changes
 from leadgrad.victims import GradientMethod, gradient_method
+from leadgrad.victims.change import voxel_changes
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.voxelize import Voxelizer, Voxels
 

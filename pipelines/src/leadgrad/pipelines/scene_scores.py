@@ -1,4 +1,4 @@
-"""Numbers of attacked scenes: IoUs from integer counts, voxels that changed, displacements."""
+"""Numbers of attacked scenes: IoUs from integer counts, displacements."""
 
 from __future__ import annotations
 
@@ -27,33 +27,6 @@ def class_ious(counts: Tensor) -> Tensor:
 def mean_class_iou(counts: Tensor) -> float:
     """MIoU of a set of scenes in percent: the mean over the classes that its labels hold."""
     return float(class_ious(counts).nanmean())
-
-
-def voxel_changes(clean: Tensor, adv: Tensor, levels: int) -> Tensor:
-    """Voxels that the attack made and emptied, at strides 1, 2, 4, ...
-
-    Args:
-        clean: Occupied voxels before, distinct: batch, x, y, z. Shape: (M, 4), int64.
-        adv: Likewise after.
-        levels: Number of strides S.
-
-    Returns:
-        Born, died, and their union with those that stayed. Shape: (S, 3), int64.
-    """
-    rows = []
-    for level in range(levels):
-        before, after = (_keys(voxels, 2**level) for voxels in (clean, adv))
-        stayed = len(np.intersect1d(before, after, assume_unique=True))
-        rows.append([len(after) - stayed, len(before) - stayed, len(before) + len(after) - stayed])
-    return torch.tensor(rows)
-
-
-def _keys(voxels: Tensor, stride: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Distinct keys of the voxels of edge ``stride`` that hold these."""
-    cells = torch.div(voxels[:, 1:], stride, rounding_mode="floor").numpy().astype(np.int64)
-    # 21 bits an axis: more than voxel coordinates have (they are limited to 17)
-    keys = (cells + (1 << 20)) @ np.array([1 << 42, 1 << 21, 1], dtype=np.int64)
-    return np.unique(keys)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from leadgrad.pipelines.rundir import flatten
 from leadgrad.pipelines.scene_attack import voxelizer_of
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_results import measure_scenes
-from leadgrad.pipelines.scene_scores import voxel_changes
 from leadgrad.pipelines.verifying import Examined, differences, indices
+from leadgrad.victims.change import voxel_changes
 
 
 def data(run: SceneDirectory, module: AttackModule) -> Examined:

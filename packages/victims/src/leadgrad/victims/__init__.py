@@ -5,6 +5,7 @@ The modules that train them need Lightning and are imported by their own names:
 """
 
 from leadgrad.victims.best_of import BestOf
+from leadgrad.victims.change import Change, architecture_change, record_architecture
 from leadgrad.victims.checkpoints import CheckpointError, load_published, save_weights
 from leadgrad.victims.choice import Choice
 from leadgrad.victims.deciding import gradient_method
@@ -15,6 +16,7 @@ from leadgrad.victims.margin_error import MarginError
 from leadgrad.victims.methods import FGM, LGM, GradientMethod
 from leadgrad.victims.minkunet import MinkUNet
 from leadgrad.victims.network import GatedNetwork, executed_share, unit_costs
+from leadgrad.victims.places import Places
 from leadgrad.victims.prepare import prepare_for_attack
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.relations import RBF, BilinearInterpolation
@@ -29,6 +31,7 @@ __all__ = [
     "RBF",
     "BestOf",
     "BilinearInterpolation",
+    "Change",
     "CheckpointError",
     "Choice",
     "Constant",
@@ -40,6 +43,7 @@ __all__ = [
     "Lookahead",
     "MarginError",
     "MinkUNet",
+    "Places",
     "Reach",
     "RelativeSigmoid",
     "ResNet",
@@ -48,11 +52,13 @@ __all__ = [
     "Surrogate",
     "VoxelFGM",
     "VoxelLGM",
+    "architecture_change",
     "deciding_as",
     "executed_share",
     "gradient_method",
     "load_published",
     "prepare_for_attack",
+    "record_architecture",
     "record_decisions",
     "record_occupancies",
     "save_weights",

@@ -17,11 +17,11 @@ Counting = Literal[
 
 
 class GatedNetwork(nn.Module):
-    """Base of networks whose decisions go through ``Gate``; overriding either method is optional.
+    """Base of networks that decide through ``Gate`` or ``Choice``; overriding a method is optional.
 
     Any ``nn.Module`` with gates can be attacked and its decisions counted; this base adds what only
     the network knows. ``record`` is always what ``record_occupancies`` gave for one forward: a list
-    of bool tensors of shape (B, ...), one per gate.
+    of bool tensors of shape (B, ...), one per gate or choice.
     """
 
     paper_counting: ClassVar[Counting] = "decisions/attacked"

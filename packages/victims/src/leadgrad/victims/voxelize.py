@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import final
 
 import torch
 from torch import Tensor
 
 from leadgrad.victims.deciding import Deciding
+from leadgrad.victims.places import Places
 from leadgrad.victims.reach import candidate_pairs
 from leadgrad.victims.relations import relation
 from leadgrad.victims.soft_or import segment_or
@@ -49,10 +50,12 @@ class Voxels:
         return int(rows.sum())
 
 
-class Voxelizer(Deciding[Any]):
+@final
+class Voxelizer(Deciding[Places]):
     """Turns points into voxels, under the present gradient method and reach.
 
     Without a reach nobody moves the points: voxels are exact, whatever FGM. Has no parameters.
+    Observers get the voxels that hold a point, under every method, as ``Places``.
 
     Args:
         voxel_m: Voxel edge v in metres.
@@ -104,6 +107,10 @@ class Voxelizer(Deciding[Any]):
         """
         self._check(coords, color, scene)
         scenes = torch.zeros_like(coords[:, 0], dtype=torch.int64) if scene is None else scene
+        if self.observers:
+            places = Places.of(self.occupied(coords, scenes), self.levels, int(scenes.max()) + 1)
+            for observe in self.observers:
+                observe(places)
         if self.reach is None:
             if self.method.leads:
                 raise ValueError(

@@ -13,7 +13,15 @@ from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
 from leadgrad.pipelines.checks.truth import truth_of_method
 from leadgrad.pipelines.checks.verdicts import Check, Question
 from leadgrad.pipelines.trial import require_same_gates
-from leadgrad.victims import FGM, LGM, Decision, GradientMethod, Sigmoid
+from leadgrad.victims import (
+    FGM,
+    LGM,
+    Change,
+    Decision,
+    GradientMethod,
+    Sigmoid,
+    architecture_change,
+)
 
 STEEP = 1e6  # slope at which a sigmoid is a step
 SOFT = 40 / STEEP
@@ -46,11 +54,11 @@ def consistency(subject: Subject) -> Check:
     nearest = torch.stack([_by_sample(each.margin.detach().abs()).amin(1) for each in decisions])
     clear = nearest.amin(0) > SOFT
     gap = (hard - steep).detach().abs().amax(1)
-    flips = _flips(decisions, steep_decisions)
+    flips = _change(decisions, steep_decisions).changed
     wrong = int((clear & (~(gap <= CONSISTENT) | (flips > 0))).sum())
     answers = float((used.argmax(1) == hard.argmax(1)).double().mean())
-    units = sum(_by_sample(each.hard).shape[1] for each in decisions)
-    kept = 1 - float(_flips(decisions, used_decisions).double().mean()) / units
+    change = _change(decisions, used_decisions)
+    kept = 1 - float(change.changed.double().mean()) / int(change.total[0])
     value = (
         f"{wrong} of {int(clear.sum())} differ; under the method used {100 * answers:.1f} % of "
         f"answers and {100 * kept:.1f} % of decisions are the victim's"
@@ -67,11 +75,10 @@ def _by_sample(units: Tensor) -> Tensor:
     return units.reshape(len(units), -1)
 
 
-def _flips(one: list[Decision], other: list[Decision]) -> Tensor:
-    """Decisions that differ, per sample. Shape: (N,)."""
+def _change(one: list[Decision], other: list[Decision]) -> Change:
+    """Decisions that differ, per sample."""
     require_same_gates("the victim", one, other)
-    flips = [_by_sample(a.hard != b.hard).sum(1) for a, b in zip(one, other, strict=True)]
-    return torch.stack(flips).sum(0)
+    return architecture_change(one, other)
 
 
 def connection(subject: Subject) -> Check:
