@@ -6,7 +6,7 @@ change is the sum of numerators over the sum of denominators; 2D reference page,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -102,12 +102,11 @@ class ArchitectureChange(RunMetric):
             attacked = self.attack.goal.eligible(record.label, before)
         size = len(record.index)
         network = self.network[0]
-        plain = _flips(clean, adv, size)
+        plain = _flips(clean, adv, size, record.choices())
         full = plain
         if isinstance(network, GatedNetwork):
-            full = plain + _flips(
-                network.dependent_units(clean), network.dependent_units(adv), size
-            )
+            one, other = (network.dependent_units(units) for units in (clean, adv))
+            full = plain + _flips(one, other, size, [0] * len(one))
         rows = [plain, plain[attacked], full, full[attacked]]
         for row, flips in enumerate(rows):
             changed = flips[:, 0] + flips[:, 1]
@@ -203,14 +202,23 @@ class ExecutedShare(RunMetric):
         return {"executed_share": {"clean": 100 * float(clean), "adversarial": 100 * float(adv)}}
 
 
-def _flips(clean: Iterable[Tensor], adv: Iterable[Tensor], size: int) -> Tensor:
-    """Units switched on, switched off, and in all, per sample. Shape: (B, 3), int64."""
+def _flips(
+    clean: Sequence[Tensor], adv: Sequence[Tensor], size: int, choices: Sequence[int]
+) -> Tensor:
+    """Units switched on, switched off, and in all, per sample. Shape: (B, 3), int64.
+
+    Of a choice of k what has come in counts, as switched on, of k; what has gone out for it does
+    not count once more.
+    """
     total = torch.zeros(size, 3, dtype=torch.int64)
-    for before, after in zip(clean, adv, strict=True):
+    for before, after, chosen in zip(clean, adv, choices, strict=True):
+        units = before[0].numel() if size else 0
+        if chosen:
+            units = units // before.shape[-1] * chosen
         before, after = before.reshape(size, -1), after.reshape(size, -1)
         total[:, 0] += (~before & after).sum(1)
-        total[:, 1] += (before & ~after).sum(1)
-        total[:, 2] += before.shape[1]
+        total[:, 1] += 0 if chosen else (before & ~after).sum(1)
+        total[:, 2] += units
     return total
 
 

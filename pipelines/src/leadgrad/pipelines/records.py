@@ -49,6 +49,8 @@ class BatchRecord:
         half_logits: The clean ones under the surrogate's precision, where that is not the victim's.
             Shape: (B, K), float32.
         cost: Of the attack; None in records of earlier versions.
+        unit_choices: For each gate how many are chosen along its last axis, 0 where each unit is
+            for itself; None where all are.
     """
 
     index: Tensor
@@ -62,6 +64,7 @@ class BatchRecord:
     unit_shapes: list[list[int]]
     half_logits: Tensor | None = None
     cost: Cost | None = None
+    unit_choices: list[int] | None = None
 
     @classmethod
     def of(
@@ -71,6 +74,7 @@ class BatchRecord:
         logits: tuple[Tensor, Tensor],
         decisions: tuple[list[Tensor], list[Tensor]],
         half_logits: Tensor | None = None,
+        unit_choices: list[int] | None = None,
     ) -> Self:
         """From a batch, its attack, and the victim's clean and adversarial logits and decisions."""
         size = len(adv_inputs)
@@ -90,8 +94,13 @@ class BatchRecord:
             clean_units=clean,
             adv_units=adv,
             unit_shapes=[list(unit.shape[1:]) for unit in decisions[0]],
+            unit_choices=unit_choices,
             half_logits=None if half_logits is None else half_logits.float().cpu(),
         )
+
+    def choices(self) -> list[int]:
+        """How many each gate chooses along its last axis; 0: each unit is for itself."""
+        return [0] * len(self.unit_shapes) if self.unit_choices is None else self.unit_choices
 
     def decisions(self, units: Tensor) -> list[Tensor]:
         """Flat units (B, U) as ``record_occupancies`` gives them: bool (B, ...) per gate."""
@@ -117,6 +126,8 @@ class BatchRecord:
         if self.half_logits is not None:
             tensors["half_logits"] = self.half_logits.contiguous()
         metadata = {"unit_shapes": json.dumps(self.unit_shapes)}
+        if any(self.choices()):
+            metadata["unit_choices"] = json.dumps(self.unit_choices)
         if self.cost is not None:
             metadata["cost"] = json.dumps(asdict(self.cost))
         return _ordered(save(tensors, metadata=metadata))
@@ -134,13 +145,16 @@ class BatchRecord:
                 metadata = file.metadata()
             shapes: list[list[int]] = json.loads(metadata["unit_shapes"])
             cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
+            choices = json.loads(metadata.get("unit_choices", "null"))
             count = sum(prod(shape) for shape in shapes)
             clean = tensors.pop("clean_inputs")
             if clean.dtype == torch.uint8:
                 clean = clean.to(tensors["adv_inputs"].dtype) / 255
             for name in ("clean_units", "adv_units"):
                 tensors[name] = _unpack(tensors[name], count)
-            record = cls(clean_inputs=clean, unit_shapes=shapes, cost=cost, **tensors)
+            record = cls(
+                clean_inputs=clean, unit_shapes=shapes, cost=cost, unit_choices=choices, **tensors
+            )
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of a batch ({error}); delete it and start the attack's "

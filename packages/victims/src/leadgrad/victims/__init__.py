@@ -6,19 +6,18 @@ The modules that train them need Lightning and are imported by their own names:
 
 from leadgrad.victims.best_of import BestOf
 from leadgrad.victims.checkpoints import CheckpointError, load_published, save_weights
+from leadgrad.victims.choice import Choice
 from leadgrad.victims.dynconv import DynConv
 from leadgrad.victims.gates import (
-    FGM,
-    LGM,
     Decision,
     Gate,
-    GradientMethod,
     gradient_method,
     record_decisions,
     record_occupancies,
 )
 from leadgrad.victims.lookahead import Lookahead, deciding_as
 from leadgrad.victims.margin_error import MarginError
+from leadgrad.victims.methods import FGM, LGM, GradientMethod
 from leadgrad.victims.minkunet import MinkUNet
 from leadgrad.victims.network import GatedNetwork, executed_share, unit_costs
 from leadgrad.victims.prepare import prepare_for_attack
@@ -36,6 +35,7 @@ __all__ = [
     "BestOf",
     "BilinearInterpolation",
     "CheckpointError",
+    "Choice",
     "Constant",
     "Decision",
     "DynConv",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from leadgrad.victims.gates import GradientMethod
+from leadgrad.victims.methods import GradientMethod
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,8 @@ from torchmetrics import MeanMetric
 
 from leadgrad.victims.classifier import Classifier
 from leadgrad.victims.dynconv import DynConv, DynConvBlock, MaskUnit, dilate
-from leadgrad.victims.gates import (
-    LGM,
-    Decision,
-    gradient_method,
-    record_decisions,
-    record_occupancies,
-)
+from leadgrad.victims.gates import Decision, gradient_method, record_decisions, record_occupancies
+from leadgrad.victims.methods import LGM
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.surrogates import Sigmoid
 from leadgrad.victims.training import Batch

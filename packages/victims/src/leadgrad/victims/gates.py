@@ -12,158 +12,42 @@ the first one, wherever the backward pass runs, and is recorded once.
 
 A gate is one decision, execute or not. A router that chooses one of several experts is no set of
 plain gates: if each expert had one, a changed choice would count as two flipped decisions, and at a
-tie none or two of the experts would run.
+tie none or two of the experts would run. ``leadgrad.victims.Choice`` is for that.
 
 One thread per network, as with ``eval()``: another thread would see the switched method.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.margin_error import MarginError
+from leadgrad.victims.methods import FGM, GradientMethod
 from leadgrad.victims.reach import Reach
 from leadgrad.victims.recomputation import History, Piece, backward_pass, nodes_made
-from leadgrad.victims.relations import Relations
-from leadgrad.victims.surrogates import DEFAULT, Sigmoid, Surrogate
-
-
-class GradientMethod(ABC):
-    """What forward and gradient see of decisions: of a gate's margins, and of a voxelizer's."""
-
-    looks_ahead: ClassVar[bool] = False
-    """Whether the decisions are those of the point that an attack proposes to step to."""
-
-    @abstractmethod
-    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
-        """Occupancy in the margin's shape and dtype; ``hard`` is the victim's decision (bool)."""
-
-    def relations(self) -> Relations:
-        """What it relaxes in a voxel network.
-
-        Raises:
-            TypeError: If it has no meaning there.
-        """
-        raise TypeError(
-            f"{type(self).__name__} says nothing of voxels; attack a voxel network under FGM, LGM, "
-            "VoxelFGM or VoxelLGM"
-        )
-
-    def candidates(self) -> tuple[GradientMethod, ...]:
-        """The methods an attack is to be run under, of whose results the exact victim picks."""
-        return (self,)
-
-    def held(self, margin: Tensor) -> GradientMethod:
-        """Itself with what it takes for constant at this margin as a constant.
-
-        Of that method, at any margin, the gradient is the derivative of the occupancy.
-        """
-        return self
-
-
-SEVERAL = (
-    "LGM() stands for several surrogates; run the attack under each of candidates() "
-    "(leadgrad.attacks.strongest does), or give a surrogate such as Sigmoid(1.0)"
-)
-
-SOFT_VOXELS = (
-    'voxels have no forward="{}": a candidate that is not occupied has no hard value to keep; use '
-    '"soft"'
-)
-
-FROZEN_VOXELS = Sigmoid(20.0)
-"""Of the input and the output where voxels are frozen: the released program's on ScanNet."""
-
-
-@dataclass(frozen=True)
-class FGM(GradientMethod):
-    """Frozen decisions: the hard occupancy, no gradient through it. Also exact inference."""
-
-    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
-        """The hard decision as 0 or 1."""
-        return hard.to(margin.dtype)
-
-    def relations(self) -> Relations:
-        """Frozen voxels; input and output soft, or coordinates would have no gradient at all."""
-        return Relations(FROZEN_VOXELS, FROZEN_VOXELS, None)
-
-
-@dataclass(frozen=True)
-class LGM(GradientMethod):
-    """Leaded gradients: the decision relaxed by a surrogate (eq. 4 and 5).
-
-    Args:
-        surrogate: The relaxation, with its slope. None needs no slope to be chosen: it stands for
-            ``candidates`` with each surrogate of ``DEFAULT``, under all of which an attack is run;
-            for each sample the exact victim tells which result to keep.
-        forward: ``"soft"`` uses ô in value and gradient (the paper's setting); ``"hard"`` keeps the
-            value of the hard decision and takes the gradient of ô.
-    """
-
-    surrogate: Surrogate | None = None
-    forward: Literal["soft", "hard"] = "soft"
-
-    def __post_init__(self) -> None:
-        if self.forward not in ("soft", "hard"):
-            raise ValueError(f'forward must be "soft" or "hard", got {self.forward!r}')
-
-    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
-        """ô, or the hard value with the gradient of ô.
-
-        Raises:
-            ValueError: Without a surrogate, because one forward has one.
-        """
-        if self.surrogate is None:
-            raise ValueError(SEVERAL)
-        soft = self.surrogate(margin)
-        if self.forward == "soft":
-            return soft
-        return hard.to(soft.dtype) + (soft - soft.detach())  # adds an exact zero to the value
-
-    def candidates(self) -> tuple[GradientMethod, ...]:
-        """Itself, or without a surrogate one LGM per default surrogate."""
-        if self.surrogate is not None:
-            return (self,)
-        return tuple(LGM(surrogate, self.forward) for surrogate in DEFAULT)
-
-    def relations(self) -> Relations:
-        """Its one surrogate throughout.
-
-        Raises:
-            ValueError: Without one.
-        """
-        if self.surrogate is None:
-            raise ValueError(SEVERAL)
-        if self.forward != "soft":
-            raise ValueError(SOFT_VOXELS.format(self.forward))
-        surrogate = self.surrogate.of_voxels()
-        return Relations(surrogate, surrogate, surrogate)
-
-    def held(self, margin: Tensor) -> LGM:
-        """With the surrogate held."""
-        return self if self.surrogate is None else LGM(self.surrogate.held(margin), self.forward)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What one gate decided in one forward. All three have the margin's shape.
+    """What one gate decided in one forward. All three tensors have the margin's shape.
 
     Args:
         margin: Score q, with its graph.
         hard: The exact victim's rule on this margin (bool), whatever the method.
         occupancy: What the network multiplied by, with its graph.
+        choices: Of a ``Choice``, how many of the last axis are chosen; None: each unit for itself.
     """
 
     margin: Tensor
     hard: Tensor
     occupancy: Tensor
+    choices: int | None = None
 
 
 Observer = Callable[[Decision], None]
@@ -231,39 +115,33 @@ class Deciding(nn.Module):
         return {**self.__dict__, "_history": History(), "_entered": -1}
 
 
-class Gate(Deciding):
-    """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
+class Decider(Deciding):
+    """A module whose decisions are recorded: a ``Gate``, or a ``Choice``. Has no parameters.
 
     A margin has the samples of the batch on its first axis, (B,) or (B, ...): what is counted is
     counted by sample.
-
-    An infinite margin is a decision like another, without a gradient: -inf never executes.
-
-    Args:
-        inclusive: Whether a margin of exactly 0 executes (DynConv) or not (SkipNet).
     """
 
-    def __init__(self, *, inclusive: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.inclusive = inclusive
         self.observers: tuple[Observer, ...] = ()
 
-    def forward(self, margin: Tensor) -> Tensor:
-        """Occupancy of each margin under the present method.
+    def decided(self, decision: Decision) -> Tensor:
+        """The occupancy, after the observers have seen it.
 
         Raises:
             MarginError: If a margin is NaN. While compiling, which allows no branch on data, its
                 occupancy is NaN instead, which reaches the logits.
         """
-        hard = margin >= 0 if self.inclusive else margin > 0
-        occupancy = self.method.occupancy(margin, hard)
+        margin, occupancy = decision.margin, decision.occupancy
         if torch.compiler.is_compiling():
             occupancy = torch.where(margin.isnan(), torch.nan, occupancy)
+            decision = replace(decision, occupancy=occupancy)
         # A relaxed occupancy takes the NaN to the logits, and a GPU does not have to wait for it
         elif not (margin.is_cuda and occupancy.requires_grad) and bool(margin.isnan().any()):
             raise MarginError(self, margin)
         for observe in self.observers:
-            observe(Decision(margin, hard, occupancy))
+            observe(decision)
         return occupancy
 
     @staticmethod
@@ -276,14 +154,37 @@ class Gate(Deciding):
             return False
         return not bool(occupancy.any())
 
+
+class Gate(Decider):
+    """Turns a margin into an occupancy of the same shape, (B,) or (B, ...).
+
+    An infinite margin is a decision like another, without a gradient: -inf never executes.
+
+    Args:
+        inclusive: Whether a margin of exactly 0 executes (DynConv) or not (SkipNet).
+    """
+
+    def __init__(self, *, inclusive: bool = False) -> None:
+        super().__init__()
+        self.inclusive = inclusive
+
+    def forward(self, margin: Tensor) -> Tensor:
+        """Occupancy of each margin under the present method.
+
+        Raises:
+            MarginError: As of ``decided``.
+        """
+        hard = margin >= 0 if self.inclusive else margin > 0
+        return self.decided(Decision(margin, hard, self.method.occupancy(margin, hard)))
+
     def extra_repr(self) -> str:
         """The rule, for ``print(network)``."""
         return f"margin {'>=' if self.inclusive else '>'} 0"
 
 
-def gates(network: nn.Module) -> list[Gate]:
-    """The gates of a network, each once, in the order of ``modules()``."""
-    return [module for module in network.modules() if isinstance(module, Gate)]
+def gates(network: nn.Module) -> list[Decider]:
+    """The gates and choices of a network, each once, in the order of ``modules()``."""
+    return [module for module in network.modules() if isinstance(module, Decider)]
 
 
 @contextmanager

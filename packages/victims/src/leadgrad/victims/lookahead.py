@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leadgrad.victims.gates import FGM, Decision, Gate, GradientMethod, gates, gradient_method
+from leadgrad.victims.gates import Decider, Decision, gates, gradient_method
+from leadgrad.victims.methods import FGM, GradientMethod
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ def deciding_as(network: nn.Module, elsewhere: Callable[[], object]) -> Iterator
         network: With gates.
         elsewhere: Runs one forward of the exact network, at the proposed point.
     """
-    seen: dict[Gate, list[Tensor]] = {gate: [] for gate in gates(network)}
+    seen: dict[Decider, list[Tensor]] = {gate: [] for gate in gates(network)}
     previous = [(gate, gate.observers) for gate in seen]
 
-    def remembering(gate: Gate) -> Callable[[Decision], None]:
+    def remembering(gate: Decider) -> Callable[[Decision], None]:
         return lambda decision: seen[gate].append(decision.hard.detach())
 
     try:

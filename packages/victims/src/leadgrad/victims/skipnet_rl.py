@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leadgrad.victims.gates import GradientMethod, gradient_method, record_decisions
+from leadgrad.victims.gates import gradient_method, record_decisions
+from leadgrad.victims.methods import GradientMethod
 from leadgrad.victims.recipe import Recipe, SGDSteps
 from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_percent

@@ -9,14 +9,9 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from leadgrad.victims.classifier import Classifier
-from leadgrad.victims.gates import (
-    LGM,
-    GradientMethod,
-    gradient_method,
-    record_decisions,
-    record_occupancies,
-)
+from leadgrad.victims.gates import gradient_method, record_decisions, record_occupancies
 from leadgrad.victims.layers import gumbel_like
+from leadgrad.victims.methods import LGM, GradientMethod
 from leadgrad.victims.recipe import Recipe
 from leadgrad.victims.skipnet import SkipNet
 from leadgrad.victims.surrogates import Sigmoid

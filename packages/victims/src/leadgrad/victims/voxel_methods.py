@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from leadgrad.victims.gates import FGM, FROZEN_VOXELS, LGM, SOFT_VOXELS, GradientMethod
+from leadgrad.victims.methods import FGM, FROZEN_VOXELS, LGM, SOFT_VOXELS, GradientMethod
 from leadgrad.victims.relations import Relations
 from leadgrad.victims.surrogates import Sigmoid, Surrogate
 
@@ -73,6 +73,10 @@ class VoxelLGM(GradientMethod):
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """As LGM's."""
         return LGM(self.surrogate).occupancy(margin, hard)
+
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
+        """As LGM's."""
+        return LGM(self.surrogate).choice(margin, hard, choices)
 
     def relations(self) -> Relations:
         """The three given."""

@@ -143,7 +143,7 @@ def batch_invariance(subject: Subject) -> Check:
     for row in range(len(few)):
         alone, own = _decided(subject, subject.images[row : row + 1])
         require_same_gates("the victim", decisions, own, whole=False)
-        mine = [Decision(*(part[row : row + 1] for part in _parts(each))) for each in decisions]
+        mine = [_alone(each, row) for each in decisions]
         flipped = _first_flip(mine, own)
         if flipped is not None and float(flipped.max()) <= TIE:
             ties += 1
@@ -166,8 +166,11 @@ def _decided(subject: Subject, x: Tensor) -> tuple[Tensor, list[Decision]]:
     return logits, record
 
 
-def _parts(decision: Decision) -> tuple[Tensor, Tensor, Tensor]:
-    return decision.margin, decision.hard, decision.occupancy
+def _alone(decision: Decision, row: int) -> Decision:
+    """What was decided on one sample."""
+    parts = (decision.margin, decision.hard, decision.occupancy)
+    margin, hard, occupancy = (part[row : row + 1] for part in parts)
+    return Decision(margin, hard, occupancy, decision.choices)
 
 
 def _first_flip(one: list[Decision], other: list[Decision]) -> Tensor | None:
