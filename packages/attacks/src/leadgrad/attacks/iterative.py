@@ -17,8 +17,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, input_gradient, led_gradient
+from leadgrad.attacks.base import Attack
+from leadgrad.attacks.gradients import input_gradient, led_gradient
 from leadgrad.attacks.losses import Loss, cross_entropy
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
