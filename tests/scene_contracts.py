@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from scene_config import NETWORK
 
-from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise
+from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise, PointPGD
 from leadgrad.data import S3DIS, ScanNet, SceneDataModule, SceneFolder, SyntheticRooms
 from leadgrad.data.s3dis_prepare import prepare_s3dis
 from leadgrad.data.scannet_prepare import prepare_scannet
-from leadgrad.victims import MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
+from leadgrad.victims import LGM, MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
 
 
 def rooms(root: Path) -> SceneDataModule:
@@ -82,8 +82,9 @@ VICTIMS = {
         **{**NETWORK["init_args"], "coordinate_features": True}
     ),
 }
-METHODS = {"FGM": VoxelFGM(Sigmoid(10.0)), "LGM": VoxelLGM(Sigmoid(10.0))}
+METHODS = {"FGM": VoxelFGM(Sigmoid(10.0)), "LGM": VoxelLGM(Sigmoid(10.0)), "LGM()": LGM()}
 ATTACKS: dict[str, Attack] = {
     "PointIFGSM": PointIFGSM(PointLinf(0.1), steps=3, step_size_m=0.05),
     "PointNoise": PointNoise(PointLinf(0.1)),
+    "PointPGD": PointPGD(PointLinf(0.1), steps=2, step_size_m=0.05, restarts=2),
 }

@@ -54,6 +54,7 @@ VICTIMS = {
     "own module": OwnGated,
 }
 METHODS = {"FGM": FGM(), "LGM": LGM(Sigmoid(2.0)), "LGM hard": LGM(Sigmoid(2.0), forward="hard")}
+ANY = FGSM(PixelLinf(8))
 ATTACKS = {
     "FGSM": FGSM(PixelLinf(8)),
     "IFGSM": IFGSM(PixelLinf(8), steps=2),
@@ -170,7 +171,7 @@ def test_a_victim_is_a_model(network, images):
 
 def test_a_sample_does_not_depend_on_its_batch(network, images):
     """Check C6: predictions and decisions alone are those inside the batch."""
-    module = AttackModule(network, None)
+    module = AttackModule(network, ANY)
     logits, decisions = module.decide(images)
     for row in range(len(images)):
         alone, own = module.decide(images[row : row + 1])
@@ -180,7 +181,7 @@ def test_a_sample_does_not_depend_on_its_batch(network, images):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_surrogate_has_a_gradient(network, images, method):
-    module = AttackModule(network, None, METHODS[method])
+    module = AttackModule(network, ANY, METHODS[method])
     images = images.requires_grad_()
     (gradient,) = torch.autograd.grad(module.surrogate(images).sum(), images)
     assert bool(gradient.isfinite().all())
@@ -193,7 +194,7 @@ def test_methods_change_gradients_only_where_there_are_gates(network, images, me
     gradients = []
     for used in (FGM(), METHODS[method]):
         x = images.clone().requires_grad_()
-        logits = AttackModule(network, None, used).surrogate(x)
+        logits = AttackModule(network, ANY, used).surrogate(x)
         gradients.append(torch.autograd.grad(logits.sum(), x)[0])
     differs = not torch.equal(*gradients)
     assert differs == (gated and method != "FGM")
@@ -201,7 +202,7 @@ def test_methods_change_gradients_only_where_there_are_gates(network, images, me
 
 def test_methods_do_not_change_decisions(network, images):
     """What the victim decides is the same whatever leads the gradient."""
-    decided = [AttackModule(network, None, method).decide(images) for method in METHODS.values()]
+    decided = [AttackModule(network, ANY, method).decide(images) for method in METHODS.values()]
     for logits, units in decided[1:]:
         assert torch.equal(logits, decided[0][0])
         assert all(torch.equal(a, b) for a, b in zip(units, decided[0][1], strict=True))
@@ -209,7 +210,7 @@ def test_methods_do_not_change_decisions(network, images):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_needs_no_more_than_a_model(network, images, name):
-    module, attack = AttackModule(network, None, METHODS["LGM"]), ATTACKS[name]
+    module, attack = AttackModule(network, ANY, METHODS["LGM"]), ATTACKS[name]
     labels = module.decide(images)[0].argmax(1)
     adv = attack(module.surrogate, images, labels, victim=lambda x: module.decide(x)[0])
     attack.threat.check(adv, images)
@@ -221,7 +222,7 @@ def test_every_attack_needs_no_more_than_a_model(network, images, name):
 def test_what_a_gated_network_tells_fits_its_decisions(network, images):
     """Dependents and MACs are of the recorded decisions, one of each per sample."""
     assert isinstance(network, GatedNetwork)
-    module = AttackModule(network, None)
+    module = AttackModule(network, ANY)
     _, decisions = module.decide(images)
     assert all(unit.dtype == torch.bool and len(unit) == 6 for unit in decisions)
     for unit in network.dependent_units(decisions):

@@ -1,97 +1,63 @@
-"""A network that chooses experts, through an attack, its checks and its numbers."""
-
-from dataclasses import replace
+"""A mixture of experts, attacked, checked and verified; what a changed choice counts."""
 
 import pytest
 import torch
-from checks_subjects import DATA, SAMPLES, network, subject
+from run_config import attack, attack_config, class_path, node
 from torch import nn
 
-from leadgrad.attacks import FGSM, PixelLinf
-from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.checks.gating import connection, consistency
-from leadgrad.pipelines.checks.truth import truth_of_frozen, truth_of_method
-from leadgrad.pipelines.metrics import ArchitectureChange
-from leadgrad.pipelines.records import BatchRecord, RecordError
-from leadgrad.victims import LGM, Choice, Gate, RelativeSigmoid, Sigmoid
+from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.verify import opened, verify
+from leadgrad.victims import Choice
+
+EXPERTS, K = 4, 2
 
 
 class Experts(nn.Module):
-    """Every position goes through two of four convolutions; a gate follows for all channels."""
+    """Two of four linear experts on each of four patches."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.router, self.choice = nn.Conv2d(3, 4, 3, padding=1, bias=False), Choice(2)
-        self.experts = nn.ModuleList(nn.Conv2d(3, 6, 3, padding=1) for _ in range(4))
-        self.gate, self.classes = Gate(), nn.Linear(6, 4)
-        self.router.weight.data *= 5
+        self.router, self.choice = nn.Linear(3, EXPERTS), Choice(K)
+        self.experts, self.head = nn.Linear(3, 5 * EXPERTS), nn.Linear(5, 2)
+        self.router.weight.data *= 20
 
     def forward(self, images):
-        occupancy = self.choice(self.router(images).movedim(1, -1))
-        x = sum(
-            occupancy[:, None, :, :, number] * expert(images).tanh()
-            for number, expert in enumerate(self.experts)
-        )
-        x = x.mean((2, 3))
-        return self.classes(x + self.gate(x) * x)
-
-
-METHODS = [LGM(Sigmoid(1.0)), LGM(RelativeSigmoid(2.0)), LGM(Sigmoid(1.0), "hard")]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_choices_pass_the_checks_of_gates(method):
-    checked = subject(Experts(), method=method)
-    expected = "SKIP" if method.forward == "hard" else "PASS"
-    assert truth_of_method(checked).verdict == expected
-    assert connection(checked).verdict == "PASS"
-    assert consistency(checked).verdict == "PASS"
-    assert truth_of_frozen(checked).verdict == "PASS"
+        patches = torch.stack(images.chunk(4, 2), 1).mean((3, 4))  # (B, 4, 3)
+        share = self.choice(self.router(patches))
+        answers = self.experts(patches).unflatten(-1, (EXPERTS, 5)).relu()
+        return self.head((share[..., None] * answers).sum((1, 2)))
 
 
 @pytest.fixture(scope="module")
-def attacked():
-    images = DATA.split("test").images.float() / 255
-    module = AttackModule(Experts(), FGSM(PixelLinf(8), skip_misclassified=False), METHODS[0])
-    batch = {
-        "image": images,
-        "label": module.logits(images).argmax(1),
-        "index": torch.arange(SAMPLES),
-    }
-    return module, module.attack_images(batch)
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("experts") / "run"
+    network = node(class_path(Experts, "own_experts"))
+    attack(
+        attack_config(model__network=network), path, "--checks=fast", "--allow_failed_checks=true"
+    )
+    return RunDirectory(path)
 
 
-def test_a_changed_choice_counts_once(attacked):
-    module, record = attacked
-    metric = ArchitectureChange(module.network, module.attack)
-    metric.update(record)
-    value = metric.compute()["decisions/all"]
-    clean, adv = (record.decisions(side) for side in (record.clean_units, record.adv_units))
-    entered = int((adv[0] & ~clean[0]).sum())
-    flipped = int((adv[1] != clean[1]).sum())
+def test_a_changed_choice_counts_once(run):
+    counting = run.results()["architecture_change"]["countings"]["decisions/all"]
+    entered = places = 0
+    for record in run.records():
+        before, after = (
+            record.decisions(units)[0] for units in (record.clean_units, record.adv_units)
+        )
+        assert before.shape[1:] == (4, EXPERTS)
+        assert bool((before.sum(-1) == K).all())
+        entered += int((after & ~before).sum())
+        places += before[..., 0].numel()
     assert entered > 0
-    assert value["changed"] == entered + flipped
-    assert value["units"] == SAMPLES * (16 * 16 * 2 + 6)
-    on_and_off = value["switched_on_percent"] + value["switched_off_percent"]
-    assert on_and_off == pytest.approx(100 * flipped / value["units"])
+    assert counting["changed"] == entered
+    assert counting["units"] == places * K
+    assert counting["switched_off_percent"] == 0
 
 
-def test_records_keep_how_many_are_chosen(attacked, tmp_path):
-    _, record = attacked
-    assert record.chosen == [2, None]
-    path = tmp_path / "record"
-    path.write_bytes(record.to_bytes())
-    assert BatchRecord.read(path).chosen == [2, None]
-    path.write_bytes(replace(record, chosen=[2]).to_bytes())
-    with pytest.raises(RecordError, match="1 gates"):
-        BatchRecord.read(path)
-
-
-def test_records_of_gates_alone_are_as_before():
-    checked = subject(network())
-    batch = {"image": checked.images, "label": checked.labels, "index": checked.index}
-    record = checked.module.attack_images(batch)
-    assert record.unit_shapes
-    assert record.chosen is None
-    assert b"chosen" not in record.to_bytes()
+def test_it_is_checked_and_verified(run):
+    verdicts = {check["id"]: check["verdict"] for check in run.results()["checks"]}
+    assert [name for name in ("C3", "C6", "C7", "C8", "C10") if verdicts[name] == "FAIL"] == []
+    assert verdicts["C10"] == "PASS"
+    assert [finding for finding in verify(opened(run.path)) if finding.problems] == []

@@ -8,6 +8,7 @@ import torch
 from own_victims import NotFiniteOnBright, OwnGated
 from run_config import arguments, attack, attack_config, class_path, node, threat
 
+from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.data import FakeCIFAR10
 from leadgrad.data.base import ImageSplit
 from leadgrad.pipelines.attack_module import AttackModule
@@ -16,6 +17,7 @@ from leadgrad.pipelines.rundir import RunDirectory
 from leadgrad.pipelines.verify import verify
 from leadgrad.victims import LGM, Sigmoid, SkipNet, gradient_method
 
+ANY = FGSM(PixelLinf(8))
 OWN = node("own_victims.OwnGated", num_classes=2)
 
 
@@ -66,7 +68,7 @@ def test_surrogate_precision_reaches_the_surrogate():
     images = torch.rand(2, 3, 16, 16)
     network, method = SkipNet(8, num_classes=2), LGM(Sigmoid(2.0))
     half, whole = (
-        AttackModule(network, None, method, surrogate_precision=precision)
+        AttackModule(network, ANY, method, surrogate_precision=precision)
         for precision in ("bfloat16", "float32")
     )
     assert half.surrogate(images).dtype == torch.bfloat16
@@ -80,7 +82,7 @@ def test_the_victim_is_left_as_it_was():
     torch.manual_seed(0)
     network = SkipNet(8, num_classes=2)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    module = AttackModule(network, None)
+    module = AttackModule(network, ANY)
     images = torch.rand(2, 3, 16, 16).requires_grad_()
     module.surrogate(images).sum().backward()
     assert all(parameter.requires_grad for parameter in network.parameters())

@@ -32,7 +32,7 @@ from leadgrad.pipelines.checks import (
     failed,
     stored,
 )
-from leadgrad.pipelines.contract import try_images
+from leadgrad.pipelines.contract import check_classes
 from leadgrad.pipelines.parsing import CLI
 from leadgrad.pipelines.report import write_report
 from leadgrad.pipelines.results import summary, versions
@@ -43,14 +43,12 @@ from leadgrad.pipelines.scene_run import (
     attack_directory,
     finish_scenes,
     refuse_image_settings,
-    try_scenes,
 )
 from leadgrad.pipelines.sources import code_digests
 from leadgrad.pipelines.stopping import stoppable
 from leadgrad.pipelines.trainer_options import deciding_options, refuse_precision
 from leadgrad.pipelines.zoo import Card
 from leadgrad.victims import save_weights
-from leadgrad.victims.voxelize import Voxelizer
 
 TRAINER_DEFAULTS = {
     # Predict's default inference mode allows no gradient; the attack leaves it by itself too.
@@ -155,7 +153,7 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
     refuse_precision(trainer)
     seed_everything(config["seed_everything"], verbose=False)
-    _check_classes(module, data)
+    check_classes(module, data)
     if trainer.is_global_zero and (note := module.note()):
         print(f"note: {note}", file=sys.stderr)
     finished = _open(run, config, cli, args)
@@ -180,25 +178,6 @@ def _attack(cli: AttackCLI, args: Sequence[str]) -> dict[str, Any]:
 def _complete(run: RunDirectory, checked: Checked | None) -> bool:
     """Whether all of a run's numbers and pages are there, these checks among them."""
     return run.written() and checked is not None and checked.shown_in(run.results())
-
-
-def _check_classes(module: AttackModule, data: AttackedData) -> None:
-    """Asks the victim for one answer, before anything is written."""
-    if isinstance(data, SceneDataModule):
-        logits = try_scenes(module, data)
-    else:
-        if any(isinstance(part, Voxelizer) for part in module.victim.modules()):
-            raise ValueError(
-                f"{type(module.network).__name__} takes the points of scenes, but "
-                f"{type(data).__name__} has images; give it a SceneDataModule"
-            )
-        logits = try_images(module, data)
-    classes = len(data.class_names)
-    if logits != classes:
-        raise ValueError(
-            f"the network answers with {logits} logits, but {type(data).__name__} has {classes} "
-            f"classes; give a network of num_classes={classes}, or the data it was trained on"
-        )
 
 
 def _open(

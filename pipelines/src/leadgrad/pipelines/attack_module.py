@@ -28,7 +28,6 @@ from leadgrad.victims import (
     load_published,
     prepare_for_attack,
     record_decisions,
-    record_occupancies,
 )
 from leadgrad.victims.deciding import Deciding
 
@@ -156,7 +155,11 @@ class AttackModule(LightningModule):
 
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
-        with torch.no_grad(), record_occupancies(self.victim) as record:
+        logits, decisions = self._decided(images)
+        return logits, [decision.hard for decision in decisions]
+
+    def _decided(self, images: Tensor) -> tuple[Tensor, list[Decision]]:
+        with torch.no_grad(), record_decisions(self.victim) as record:
             logits: Tensor = self.victim(images.clone())
         return logits, record
 
@@ -183,13 +186,11 @@ class AttackModule(LightningModule):
     def attack_images(self, batch: dict[str, Tensor]) -> BatchRecord:
         """Attacks one batch of images."""
         images = batch["image"]
-        with record_decisions(self.victim) as made:
-            clean_logits, clean_decisions = self.decide(images)
-        chosen = [decision.k for decision in made]
-        made.clear()
+        clean_logits, clean_decisions = self._decided(images)
         _check_finite(clean_logits, batch["index"])
 
-        clean = self.answer(clean_logits, [each.to(clean_logits.dtype) for each in clean_decisions])
+        hard = [each.hard.to(clean_logits.dtype) for each in clean_decisions]
+        clean = self.answer(clean_logits, hard)
 
         def answer(x: Tensor) -> Answer:
             # The attack asks for the clean images first, which were just decided
@@ -199,16 +200,18 @@ class AttackModule(LightningModule):
         adv, cost = self.adversarial(
             images, batch["label"], victim=victim, sample_ids=batch["index"]
         )
-        adv_logits, adv_decisions = self.decide(adv)
+        adv_logits, adv_decisions = self._decided(adv)
         require_same_gates(type(self.network).__name__, clean_decisions, adv_decisions)
         _check_finite(adv_logits, batch["index"])
-        logits, decisions = (clean_logits, adv_logits), (clean_decisions, adv_decisions)
-        record = BatchRecord.of(batch, adv, logits, decisions, self.half_logits(images))
-        return replace(
-            record,
-            cost=replace(cost, answers=cost.answers + victim.inputs),
-            chosen=chosen if any(chosen) else None,
+        record = BatchRecord.of(
+            batch,
+            adv,
+            (clean_logits, adv_logits),
+            ([each.hard for each in clean_decisions], [each.hard for each in adv_decisions]),
+            self.half_logits(images),
+            [each.choices or 0 for each in clean_decisions],
         )
+        return replace(record, cost=replace(cost, answers=cost.answers + victim.inputs))
 
     def half_logits(self, images: Tensor) -> Tensor | None:
         """The exact victim's logits (B, K) under bfloat16 alone; None where it is not used."""

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from leadgrad.attacks import Answer, Apart, cost_of, logits_of
 from leadgrad.data import ImageDataModule
+from leadgrad.data.scenes import SceneDataModule
+from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.scene_run import AttackedData, try_scenes
 from leadgrad.pipelines.trial import Forward, try_axes, try_copy
-
-if TYPE_CHECKING:
-    from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.victims.voxelize import Voxelizer
 
 TRIED = 2  # samples: with one, a lost batch dimension goes unseen
+
+
+def check_classes(module: AttackModule, data: AttackedData) -> None:
+    """Asks the victim for one answer, before anything is written.
+
+    Raises:
+        ValueError: If the network answers with another number of classes than the data has, or
+            what ``try_images`` or ``try_scenes`` raises.
+        TypeError: Likewise.
+    """
+    if isinstance(data, SceneDataModule):
+        logits = try_scenes(module, data)
+    else:
+        if any(isinstance(part, Voxelizer) for part in module.victim.modules()):
+            raise ValueError(
+                f"{type(module.network).__name__} takes the points of scenes, but "
+                f"{type(data).__name__} has images; give it a SceneDataModule"
+            )
+        logits = try_images(module, data)
+    classes = len(data.class_names)
+    if logits != classes:
+        raise ValueError(
+            f"the network answers with {logits} logits, but {type(data).__name__} has {classes} "
+            f"classes; give a network of num_classes={classes}, or the data it was trained on"
+        )
 
 
 def try_images(module: AttackModule, data: ImageDataModule) -> int:

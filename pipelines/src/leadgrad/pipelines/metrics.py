@@ -104,11 +104,11 @@ class ArchitectureChange(RunMetric):
             attacked = self.attack.goal.eligible(record.label, before)
         size = len(record.index)
         network = self.network[0]
-        plain = _changed(clean, adv, record.chosen or [None] * len(clean), size)
+        plain = _changed(clean, adv, record.choices(), size)
         full = plain
         if isinstance(network, GatedNetwork):
-            clean, adv = network.dependent_units(clean), network.dependent_units(adv)
-            full = plain + _changed(clean, adv, [None] * len(clean), size)
+            one, other = (network.dependent_units(units) for units in (clean, adv))
+            full = plain + _changed(one, other, [0] * len(one), size)
         for row, change in enumerate((plain, plain[attacked], full, full[attacked])):
             changed = change.changed
             self.sums[row] += torch.stack(
@@ -211,10 +211,11 @@ class ExecutedShare(RunMetric):
 
 
 def _changed(
-    clean: Sequence[Tensor], adv: Sequence[Tensor], chosen: Sequence[int | None], size: int
+    clean: Sequence[Tensor], adv: Sequence[Tensor], choices: Sequence[int], size: int
 ) -> Change:
-    """Of all gates, with how many units each chooses; of none, no change."""
-    parts = (unit_change(*gate) for gate in zip(clean, adv, chosen, strict=True))
+    """Of all gates, with how many each chooses (0: each unit for itself); of none, no change."""
+    gates = zip(clean, adv, choices, strict=True)
+    parts = (unit_change(before, after, chosen or None) for before, after, chosen in gates)
     return sum(parts, Change.none(size))
 
 

@@ -49,8 +49,8 @@ class BatchRecord:
         half_logits: The clean ones under the surrogate's precision, where that is not the victim's.
             Shape: (B, K), float32.
         cost: Of the attack; None in records of earlier versions.
-        chosen: How many units of its last axis each gate chooses, or None where it decides each
-            for itself; None if no gate chooses.
+        unit_choices: For each gate how many are chosen along its last axis, 0 where each unit is
+            for itself; None where all are.
     """
 
     index: Tensor
@@ -64,7 +64,7 @@ class BatchRecord:
     unit_shapes: list[list[int]]
     half_logits: Tensor | None = None
     cost: Cost | None = None
-    chosen: list[int | None] | None = None
+    unit_choices: list[int] | None = None
 
     @classmethod
     def of(
@@ -74,6 +74,7 @@ class BatchRecord:
         logits: tuple[Tensor, Tensor],
         decisions: tuple[list[Tensor], list[Tensor]],
         half_logits: Tensor | None = None,
+        unit_choices: list[int] | None = None,
     ) -> Self:
         """From a batch, its attack, and the victim's clean and adversarial logits and decisions."""
         size = len(adv_inputs)
@@ -93,8 +94,13 @@ class BatchRecord:
             clean_units=clean,
             adv_units=adv,
             unit_shapes=[list(unit.shape[1:]) for unit in decisions[0]],
+            unit_choices=unit_choices,
             half_logits=None if half_logits is None else half_logits.float().cpu(),
         )
+
+    def choices(self) -> list[int]:
+        """How many each gate chooses along its last axis; 0: each unit is for itself."""
+        return [0] * len(self.unit_shapes) if self.unit_choices is None else self.unit_choices
 
     def decisions(self, units: Tensor) -> list[Tensor]:
         """Flat units (B, U) as ``record_occupancies`` gives them: bool (B, ...) per gate."""
@@ -120,8 +126,8 @@ class BatchRecord:
         if self.half_logits is not None:
             tensors["half_logits"] = self.half_logits.contiguous()
         metadata = {"unit_shapes": json.dumps(self.unit_shapes)}
-        if self.chosen is not None:
-            metadata["chosen"] = json.dumps(self.chosen)
+        if any(self.choices()):
+            metadata["unit_choices"] = json.dumps(self.unit_choices)
         if self.cost is not None:
             metadata["cost"] = json.dumps(asdict(self.cost))
         return _ordered(save(tensors, metadata=metadata))
@@ -139,11 +145,7 @@ class BatchRecord:
                 metadata = file.metadata()
             shapes: list[list[int]] = json.loads(metadata["unit_shapes"])
             cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
-            chosen: list[int | None] | None = json.loads(metadata.get("chosen", "null"))
-            if chosen is not None and len(chosen) != len(shapes):
-                raise ValueError(
-                    f"it tells of {len(chosen)} gates whether they choose, and has {len(shapes)}"
-                )
+            choices = json.loads(metadata.get("unit_choices", "null"))
             count = sum(prod(shape) for shape in shapes)
             clean = tensors.pop("clean_inputs")
             if clean.dtype == torch.uint8:
@@ -151,7 +153,7 @@ class BatchRecord:
             for name in ("clean_units", "adv_units"):
                 tensors[name] = _unpack(tensors[name], count)
             record = cls(
-                clean_inputs=clean, unit_shapes=shapes, cost=cost, chosen=chosen, **tensors
+                clean_inputs=clean, unit_shapes=shapes, cost=cost, unit_choices=choices, **tensors
             )
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise RecordError(

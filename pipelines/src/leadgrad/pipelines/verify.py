@@ -26,7 +26,7 @@ from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError, f
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_verify import SCENE_CHECKS
 from leadgrad.pipelines.sources import OURS, code_digests
-from leadgrad.pipelines.verifying import Examined, differences, indices
+from leadgrad.pipelines.verifying import Examined, as_bytes, differences, indices
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,6 @@ def _byte_budget(number: int, record: BatchRecord, threat: Any) -> list[str]:
             f"batch {number}: {excess} levels after rounding to bytes, allowed {threat.eps_255}"
         ]
     return []
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """Images in [0, 1] as bytes, rounded (truncation would move values past the budget)."""
-    return (images * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _decisions(run: RunDirectory, module: AttackModule) -> Examined:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.rundir import AttackDirectory, flatten
@@ -37,3 +38,8 @@ def differences(reported: Mapping[str, Any], expected: Mapping[str, Any]) -> lis
         for name, value in expected.items()
         if flat.get(name, "nothing") != value
     ]
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Images in [0, 1] as bytes, rounded (truncation would move values past the budget)."""
+    return (images * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,18 +1,11 @@
 """Attacks on callables from inputs to logits; they know nothing of gates, networks or data sets."""
 
 from leadgrad.attacks.apgd import APGD
-from leadgrad.attacks.base import (
-    Apart,
-    Attack,
-    LooksAhead,
-    Model,
-    Standing,
-    input_gradient,
-    led_gradient,
-)
+from leadgrad.attacks.base import Attack, Standing
 from leadgrad.attacks.carlini_wagner import CarliniWagner
 from leadgrad.attacks.compute_goals import AllOf, Compute, Kept
 from leadgrad.attacks.goals import ClassGoal, Goal, TargetClass, TargetShift, Untargeted
+from leadgrad.attacks.gradients import input_gradient, led_gradient
 from leadgrad.attacks.iterative import (
     FGSM,
     IFGSM,
@@ -24,6 +17,7 @@ from leadgrad.attacks.iterative import (
 )
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targeted_dlr
 from leadgrad.attacks.midpoint import Midpoint
+from leadgrad.attacks.models import Apart, LooksAhead, Model
 from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
 from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
 from leadgrad.attacks.point_noise import PointNoise

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Model, led_gradient
+from leadgrad.attacks.gradients import led_gradient
 from leadgrad.attacks.iterative import RandomRestarts
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.threat import Region
 

@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from leadgrad.attacks.goals import Goal, Untargeted
-from leadgrad.attacks.output import Answer, Output, logits_of
+from leadgrad.attacks.models import Apart, Model
+from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.threat import ThreatModel
-
-Model = Callable[[Tensor], Answer]
-"""Inputs (R, ...) to logits (R, K), or to an ``Output`` where the goal asks for costs.
-
-The surrogate gives gradients, the victim gives decisions."""
-
-
-@runtime_checkable
-class LooksAhead(Protocol):
-    """A surrogate whose gradient depends on where the step would lead (``led_gradient``).
-
-    Called as it is, it answers as if it did not look ahead: of that gradient the step is proposed.
-    """
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether it does."""
-
-    def ahead(self, proposed: Tensor) -> Model:
-        """The model whose gradient at the present iterate counts.
-
-        Args:
-            proposed: The next iterate. Shape: (R, ...).
-        """
-
-    def __call__(self, x: Tensor) -> Answer:
-        """The answer without looking ahead."""
 
 
 @dataclass(frozen=True)
@@ -170,58 +143,6 @@ class Standing:
     score: Tensor
 
 
-@dataclass(frozen=True)
-class Apart:
-    """A model on a copy of its inputs, with its answer checked.
-
-    A network that normalises in place would otherwise move the iterate, or the clean input itself,
-    against which the budget is then checked.
-
-    Args:
-        model: As of ``Model``.
-        greatest_label: That the logits have to have a class for.
-    """
-
-    model: Model
-    greatest_label: int = -1
-
-    def __call__(self, x: Tensor) -> Answer:
-        """The model's answer.
-
-        Raises:
-            TypeError: If it is no logits.
-            ValueError: If it is no logits of these inputs.
-        """
-        answer = self.model(x.clone())
-        logits = logits_of(answer)
-        if not isinstance(logits, Tensor):
-            raise TypeError(
-                f"the model returned a {type(logits).__name__}, expected logits as one tensor "
-                f"({len(x)}, classes); return the logits alone"
-            )
-        if logits.ndim != 2 or len(logits) != len(x) or not logits.is_floating_point():
-            raise ValueError(
-                f"the model returned {tuple(logits.shape)} {logits.dtype}, expected floating point "
-                f"logits ({len(x)}, classes), a row per input"
-            )
-        if self.greatest_label >= logits.shape[1]:
-            raise ValueError(
-                f"there is a label {self.greatest_label}, but the model's {logits.shape[1]} logits "
-                f"are for the classes 0 to {logits.shape[1] - 1}; give a model of these classes"
-            )
-        return answer
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether the model wants to know each step before its gradient is taken."""
-        return isinstance(self.model, LooksAhead) and self.model.looks_ahead
-
-    def ahead(self, proposed: Tensor) -> Model:
-        """The model, told of a step; only for one that looks ahead."""
-        assert isinstance(self.model, LooksAhead), "asked before"
-        return Apart(self.model.ahead(proposed.clone()), self.greatest_label)
-
-
 def _greatest(labels: Tensor, ignored: int | None) -> int:
     """The greatest class among the labels, -1 where there is none."""
     counted = labels if ignored is None else labels[labels != ignored]
@@ -257,61 +178,3 @@ def _validate(inputs: Tensor, labels: Tensor, ignored: int | None) -> None:
             f"{int((~finite).sum())} of {len(inputs)} inputs hold NaN or infinity, the first is "
             f"number {first} of its batch; repair or leave out that sample"
         )
-
-
-def input_gradient(
-    surrogate: Model, objective: Callable[[Answer, Tensor], Tensor], x: Tensor, labels: Tensor
-) -> Tensor:
-    """Gradient of the summed objective with respect to the inputs; no parameter gets a ``.grad``.
-
-    Args:
-        surrogate: Whose answer is judged.
-        objective: Answer and labels to values of any shape.
-        x: Inputs. Shape: (R, ...).
-        labels: Shape: (R,).
-
-    Raises:
-        ValueError: If the gradient is not finite, or the answer does not depend on the inputs.
-    """
-    x = x.detach().requires_grad_()
-    answer = surrogate(x)
-    value = objective(answer, labels).sum()
-    if not value.requires_grad:
-        if isinstance(answer, Output) and answer.logits.requires_grad:
-            raise ValueError(
-                "what the network executes has no gradient: its decisions are frozen (FGM), or it "
-                "decides nothing; attack compute under a method that leads, such as LGM"
-            )
-        raise ValueError(
-            "the surrogate's logits carry no gradient; run it with gradients enabled and without "
-            "detaching its inputs"
-        )
-    (gradient,) = torch.autograd.grad(value, x)
-    if not bool(gradient.isfinite().all()):
-        raise ValueError(
-            f"{int((~gradient.isfinite()).sum())} values of the input gradient are not finite; "
-            "check the weights, the precision and the surrogate's slope"
-        )
-    return gradient
-
-
-def led_gradient(
-    surrogate: Model,
-    objective: Callable[[Answer, Tensor], Tensor],
-    x: Tensor,
-    labels: Tensor,
-    propose: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """``input_gradient`` of a surrogate that may look ahead, at twice the cost where it does.
-
-    Args:
-        surrogate: Likewise.
-        objective: Likewise.
-        x: Likewise.
-        labels: Likewise.
-        propose: Gradient at ``x`` to the next iterate that it leads to, in the inputs' shape.
-    """
-    gradient = input_gradient(surrogate, objective, x, labels)
-    if not (isinstance(surrogate, LooksAhead) and surrogate.looks_ahead):
-        return gradient
-    return input_gradient(surrogate.ahead(propose(gradient)), objective, x, labels)

@@ -15,9 +15,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, led_gradient
+from leadgrad.attacks.base import Attack
+from leadgrad.attacks.gradients import led_gradient
 from leadgrad.attacks.iterative import check_steps
 from leadgrad.attacks.losses import margin
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.threat import PixelLinf, Region

@@ -17,8 +17,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model, input_gradient, led_gradient
+from leadgrad.attacks.base import Attack
+from leadgrad.attacks.gradients import input_gradient, led_gradient
 from leadgrad.attacks.losses import Loss, cross_entropy
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
@@ -140,10 +142,18 @@ class SmallSteps(SignGradientAttack):
         paper = max(1, int(min(eps + 4, 1.25 * eps)))
         return paper if self.steps is None else self.steps, self.step_size_255
 
+    @abstractmethod
+    def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """What to step along, and what to remember for the next step (zeros at first)."""
+
 
 @dataclass(frozen=True)
 class IFGSM(SmallSteps):
     """Several small steps from the clean input, along the sign of each gradient."""
+
+    def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """The sign; nothing."""
+        return gradient.sign(), velocity
 
 
 @dataclass(frozen=True)
@@ -163,10 +173,18 @@ class Momentum(SmallSteps):
         velocity = self.decay * velocity + gradient / norm.clamp_min(torch.finfo(norm.dtype).tiny)
         return velocity.sign(), velocity
 
+    @abstractmethod
+    def look_at(self, x: Tensor, velocity: Tensor, alpha: float, slope: Slope) -> Tensor:
+        """Where the gradient is taken."""
+
 
 @dataclass(frozen=True)
 class MIFGSM(Momentum):
     """I-FGSM with momentum (Dong et al. 2018)."""
+
+    def look_at(self, x: Tensor, velocity: Tensor, alpha: float, slope: Slope) -> Tensor:
+        """At the iterate."""
+        return x
 
 
 @dataclass(frozen=True)

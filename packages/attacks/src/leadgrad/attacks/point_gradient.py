@@ -15,8 +15,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Model, led_gradient
+from leadgrad.attacks.gradients import led_gradient
 from leadgrad.attacks.losses import Loss
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.points import PointAttack
 from leadgrad.attacks.samples import Samples

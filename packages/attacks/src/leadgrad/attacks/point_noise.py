@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Model
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.points import PointAttack
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import sample_generator

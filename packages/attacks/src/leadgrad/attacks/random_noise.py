@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from leadgrad.attacks.base import Attack, Model
+from leadgrad.attacks.base import Attack
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf

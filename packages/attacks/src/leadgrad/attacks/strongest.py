@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.base import Apart, Attack, Model
+from leadgrad.attacks.base import Attack
+from leadgrad.attacks.models import Apart, Model
 
 
 def strongest(

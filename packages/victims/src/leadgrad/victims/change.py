@@ -91,7 +91,7 @@ def architecture_change(before: Sequence[Recorded], after: Sequence[Recorded]) -
     for one, other in zip(before, after, strict=True):
         match one, other:
             case Decision(), Decision():
-                found.append(unit_change(one.hard, other.hard, one.k))
+                found.append(unit_change(one.hard, other.hard, one.choices))
             case Places(), Places():
                 found.extend(place_changes(one, other))
             case _:

@@ -7,15 +7,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from leadgrad.victims.gates import DecidingUnits, spread
+from leadgrad.victims.gates import Decider, spread
 
 
 @final
-class Choice(DecidingUnits):
+class Choice(Decider):
     """Turns scores of E units into their occupancies, of which k execute.
 
     Under FGM exactly the k greatest scores are chosen; of equal ones those that come first. Under
-    LGM occupancies lie in [0, 1] and sum to k (``soft_choice``). A unit's margin is its score less
+    LGM occupancies lie in [0, 1] and sum to k (``summing_to``). A unit's margin is its score less
     the midpoint of the k-th and the (k+1)-th: against the runner-up for what is chosen, against the
     last one chosen for the rest. Where k is E all margins are +inf.
 
@@ -29,7 +29,7 @@ class Choice(DecidingUnits):
     def __init__(self, k: int = 1) -> None:
         super().__init__()
         if k < 1:
-            raise ValueError(f"k must count at least one chosen unit, got {k}")
+            raise ValueError(f"k must be at least 1, got {k}")
         self.k = k
 
     def forward(self, scores: Tensor, reached: Tensor | None = None) -> Tensor:
@@ -46,13 +46,13 @@ class Choice(DecidingUnits):
         """
         if scores.ndim < 2 or scores.shape[-1] < self.k:
             raise ValueError(
-                f"scores must be (B, ..., E) with E of at least k = {self.k}, got "
+                f"scores must be (B, ..., E) with E of at least {self.k}, got "
                 f"{tuple(scores.shape)}; put the samples first and the units last"
             )
         reached = spread(reached, scores, own_axes=1)
         margin, hard = self._against_runner_up(scores)
-        occupancy = self.method.chosen(margin, hard, self.k)
-        return self._decided(scores, margin, hard, occupancy, k=self.k, reached=reached)
+        occupancy = self.method.choice(margin, hard, self.k)
+        return self._decided(scores, margin, hard, occupancy, choices=self.k, reached=reached)
 
     def _against_runner_up(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Margins, and which units are chosen."""

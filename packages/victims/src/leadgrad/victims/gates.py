@@ -33,14 +33,14 @@ class Decision:
         hard: Whether the exact victim's rule on this margin executes the unit (bool), whatever the
             method. What is not reached is not executed.
         occupancy: What the network was given to multiply by, with its graph.
-        k: How many of the last axis are chosen; None where each unit is decided for itself.
+        choices: Of a ``Choice``, how many of the last axis are chosen; None: each unit for itself.
         reached: Which units are reached (bool), as none behind a sample's exit is; None: all.
     """
 
     margin: Tensor
     hard: Tensor
     occupancy: Tensor
-    k: int | None = None
+    choices: int | None = None
     reached: Tensor | None = None
 
     @property
@@ -49,7 +49,7 @@ class Decision:
         return self.occupancy if self.reached is None else self.occupancy * self.reached
 
 
-class DecidingUnits(Deciding[Decision]):
+class Decider(Deciding[Decision]):
     """A module that decides which units execute. Has no parameters and no state-dict keys.
 
     Scores have the samples of the batch on their first axis: what is counted is counted by sample.
@@ -63,7 +63,7 @@ class DecidingUnits(Deciding[Decision]):
         hard: Tensor,
         occupancy: Tensor,
         *,
-        k: int | None = None,
+        choices: int | None = None,
         reached: Tensor | None = None,
     ) -> Tensor:
         """The occupancy, after a look for NaN among the scores; observers get the decision.
@@ -80,7 +80,7 @@ class DecidingUnits(Deciding[Decision]):
         if self.observers and reached is not None:
             hard = hard & reached
         for observe in self.observers:
-            observe(Decision(margin, hard, occupancy, k, reached))
+            observe(Decision(margin, hard, occupancy, choices, reached))
         return occupancy
 
     @staticmethod
@@ -124,7 +124,7 @@ def spread(reached: Tensor | None, score: Tensor, own_axes: int = 0) -> Tensor |
 
 
 @final
-class Gate(DecidingUnits):
+class Gate(Decider):
     """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
 
     A margin has the samples of the batch on its first axis, (B,) or (B, ...): what is counted is
@@ -164,9 +164,9 @@ class Gate(DecidingUnits):
         return f"margin {'>=' if self.inclusive else '>'} 0"
 
 
-def gates(network: nn.Module) -> list[DecidingUnits]:
+def gates(network: nn.Module) -> list[Decider]:
     """The gates and choices of a network, each once, in the order of ``modules()``."""
-    return [module for module in network.modules() if isinstance(module, DecidingUnits)]
+    return [module for module in network.modules() if isinstance(module, Decider)]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.deciding import gradient_method
-from leadgrad.victims.gates import DecidingUnits, Decision, gates
+from leadgrad.victims.gates import Decider, Decision, gates
 from leadgrad.victims.methods import FGM, GradientMethod
 
 
@@ -88,10 +88,10 @@ def deciding_as(network: nn.Module, elsewhere: Callable[[], object]) -> Iterator
         network: With gates.
         elsewhere: Runs one forward of the exact network, at the proposed point.
     """
-    seen: dict[DecidingUnits, list[Tensor]] = {gate: [] for gate in gates(network)}
+    seen: dict[Decider, list[Tensor]] = {gate: [] for gate in gates(network)}
     previous = [(gate, gate.observers) for gate in seen]
 
-    def remembering(gate: DecidingUnits) -> Callable[[Decision], None]:
+    def remembering(gate: Decider) -> Callable[[Decision], None]:
         return lambda decision: seen[gate].append(decision.hard.detach())
 
     try:

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, final
 from torch import Tensor
 
 from leadgrad.victims.relations import Relations
-from leadgrad.victims.soft_choice import soft_choice
+from leadgrad.victims.summing import summing_to
 from leadgrad.victims.surrogates import DEFAULT, Sigmoid, Surrogate
 
 
@@ -32,13 +32,13 @@ class GradientMethod(ABC):
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
         """Occupancy in the margin's shape and dtype; ``hard`` is the victim's decision (bool)."""
 
-    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
         """Occupancies where the last axis chooses k of E (``Choice``); as a gate's if not relaxed.
 
         Args:
             margin: Score less the threshold between chosen and not. Shape: (B, ..., E).
             hard: The victim's choice, k of each row (bool). Shape: (B, ..., E).
-            k: Number of chosen ones.
+            choices: k.
         """
         return self.occupancy(margin, hard)
 
@@ -126,14 +126,14 @@ class LGM(GradientMethod):
         """
         return self._valued(self._one()(margin), hard)
 
-    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
-        """Relaxed so that they sum to k, or the hard choice with the gradient of that.
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
+        """Relaxed so that they sum to ``choices``, or the hard choice with the gradient of that.
 
         Raises:
             ValueError: Without a surrogate.
         """
         surrogate = self._one().held(margin)
-        return self._valued(soft_choice(surrogate, margin, k), hard)
+        return self._valued(summing_to(surrogate, margin, choices), hard)
 
     def _one(self) -> Surrogate:
         if self.surrogate is None:

@@ -81,9 +81,9 @@ class VoxelLGM(GradientMethod):
         """As LGM's."""
         return LGM(self.surrogate).occupancy(margin, hard)
 
-    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
         """As LGM's."""
-        return LGM(self.surrogate).chosen(margin, hard, k)
+        return LGM(self.surrogate).choice(margin, hard, choices)
 
     def relations(self) -> Relations:
         """The three given."""

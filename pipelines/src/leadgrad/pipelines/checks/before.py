@@ -143,7 +143,7 @@ def batch_invariance(subject: Subject) -> Check:
     for row in range(len(few)):
         alone, own = _decided(subject, subject.images[row : row + 1])
         require_same_gates("the victim", decisions, own, whole=False)
-        mine = [_of_row(each, row) for each in decisions]
+        mine = [_alone(each, row) for each in decisions]
         flipped = _first_flip(mine, own)
         if flipped is not None and float(flipped.max()) <= TIE:
             ties += 1
@@ -166,11 +166,12 @@ def _decided(subject: Subject, x: Tensor) -> tuple[Tensor, list[Decision]]:
     return logits, record
 
 
-def _of_row(decision: Decision, row: int) -> Decision:
-    margin, hard, occupancy = (
-        part[row : row + 1] for part in (decision.margin, decision.hard, decision.occupancy)
-    )
-    return Decision(margin, hard, occupancy)
+def _alone(decision: Decision, row: int) -> Decision:
+    """What was decided on one sample."""
+    parts = (decision.margin, decision.hard, decision.occupancy)
+    margin, hard, occupancy = (part[row : row + 1] for part in parts)
+    reached = None if decision.reached is None else decision.reached[row : row + 1]
+    return Decision(margin, hard, occupancy, decision.choices, reached)
 
 
 def _first_flip(one: list[Decision], other: list[Decision]) -> Tensor | None:

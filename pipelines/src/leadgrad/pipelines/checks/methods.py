@@ -42,13 +42,9 @@ class Held(GradientMethod):
         """
         return self._next().occupancy(margin, hard)
 
-    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
-        """The next choice's.
-
-        Raises:
-            ValueError: If none is left.
-        """
-        return self._next().chosen(margin, hard, k)
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
+        """Likewise."""
+        return self._next().choice(margin, hard, choices)
 
     def _next(self) -> GradientMethod:
         if not self.left:
@@ -103,9 +99,16 @@ class Detached(GradientMethod):
         """The other method's occupancy, without its graph."""
         return self.method.occupancy(margin, hard).detach()
 
-    def chosen(self, margin: Tensor, hard: Tensor, k: int) -> Tensor:
-        """Likewise of a choice."""
-        return self.method.chosen(margin, hard, k).detach()
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
+        """Likewise."""
+        return self.method.choice(margin, hard, choices).detach()
+
+
+def occupancy(method: GradientMethod, decision: Decision, margin: Tensor) -> Tensor:
+    """Of a margin in a recorded decision's place."""
+    if decision.choices is None:
+        return method.occupancy(margin, decision.hard)
+    return method.choice(margin, decision.hard, decision.choices)
 
 
 class Kind(Enum):
@@ -141,10 +144,10 @@ def local_slope(method: GradientMethod, decision: Decision) -> Tensor | None:
     """D occupancy / d margin of each unit, in the margin's shape; None without a gradient."""
     with torch.enable_grad():
         margin = decision.margin.detach().clone().requires_grad_()
-        occupancy = method.occupancy(margin, decision.hard)
-        if not occupancy.requires_grad:
+        made = occupancy(method, decision, margin)
+        if not made.requires_grad:
             return None
-        (slope,) = torch.autograd.grad(occupancy.sum(), margin)
+        (slope,) = torch.autograd.grad(made.sum(), margin)
     return slope
 
 
@@ -154,7 +157,7 @@ def _agrees(method: GradientMethod, decision: Decision, slope: Tensor | None) ->
     expected = torch.zeros_like(margin) if slope is None else slope
     tolerance = 1e-3 * float(expected.abs().max()) + 1e-6
     for step in STEPS:
-        ends = [method.occupancy(margin + sign * step, decision.hard) for sign in (1, -1)]
+        ends = [occupancy(method, decision, margin + sign * step) for sign in (1, -1)]
         difference = (ends[0] - ends[1]).detach() / (2 * step)
         if float((difference - expected).abs().max()) <= tolerance:
             return True

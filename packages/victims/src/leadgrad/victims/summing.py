@@ -13,7 +13,7 @@ DOUBLINGS = 48
 HALVINGS = 64
 
 
-def soft_choice(surrogate: Surrogate, margin: Tensor, k: int) -> Tensor:
+def summing_to(surrogate: Surrogate, margin: Tensor, total: int) -> Tensor:
     """ô = surrogate(q - t), with t of each row such that the row sums to k.
 
     The gradient is that of the implicit function: dô_i = s_i·(dq_i - Σ s_j·dq_j / Σ s_j), where s
@@ -23,30 +23,30 @@ def soft_choice(surrogate: Surrogate, margin: Tensor, k: int) -> Tensor:
         surrogate: Rises from 0 to 1. A row that cannot sum to k, as of ``Constant``, is scaled by k
             over its sum.
         margin: Not NaN; a row of NaN gives NaN. Shape: (B, ..., E).
-        k: From 1 to E. With E everything is chosen.
+        total: k, from 1 to E. With E everything is chosen.
 
     Returns:
         Shape: (B, ..., E), in the margin's dtype.
     """
     units = margin.shape[-1]
-    if k == units:
+    if total == units:
         return torch.ones_like(margin)
     wide = margin.float() if margin.dtype.itemsize < 4 else margin
-    threshold = _threshold(surrogate, wide.detach(), k)
+    threshold = _threshold(surrogate, wide.detach(), total)
     if torch.is_grad_enabled() and margin.requires_grad:
         threshold = _led(threshold, surrogate, wide)
     soft = surrogate(wide - threshold)
     soft = torch.where(soft.sum(-1, keepdim=True) == 0, 1.0, soft)  # where none weighs, all alike
-    # Of a row that reaches k the scale is 1 up to rounding
-    return (soft * (k / soft.sum(-1, keepdim=True))).clamp(max=1).to(margin.dtype)
+    # Of a row that reaches the total the scale is 1 up to rounding
+    return (soft * (total / soft.sum(-1, keepdim=True))).clamp(max=1).to(margin.dtype)
 
 
 @torch.no_grad()
-def _threshold(surrogate: Surrogate, margin: Tensor, k: int) -> Tensor:
+def _threshold(surrogate: Surrogate, margin: Tensor, total: int) -> Tensor:
     """T of each row, by bisection: no branch on data, so that it compiles and no GPU waits."""
 
     def excess(threshold: Tensor) -> Tensor:
-        return surrogate(margin - threshold).sum(-1, keepdim=True) - k
+        return surrogate(margin - threshold).sum(-1, keepdim=True) - total
 
     low = high = torch.zeros_like(margin[..., :1])
     width = 1.0
