@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
@@ -11,12 +10,15 @@ import torch
 from torch import Tensor
 
 
-class Surrogate(ABC):
+class Surrogate:
     """A differentiable stand-in for the step function of a margin; any shape to the same shape."""
 
-    @abstractmethod
     def __call__(self, margin: Tensor) -> Tensor:
-        """Relaxed occupancy ô of each margin."""
+        """Relaxed occupancy ô of each margin.
+
+        No abstract method: the command line would then take ``--...input.slope`` for no surrogate.
+        """
+        raise NotImplementedError
 
     def of_voxels(self) -> Surrogate:
         """Itself for a voxel's margins, 0.5 - d, which are counted in voxel edges."""
