@@ -63,7 +63,9 @@ def code_digests(*objects: Any) -> dict[str, str]:
             packages.add(name.partition(".")[0])
             continue
         found[name] = UNKNOWN if file is None else _digest(file)
-        used = _imported_by(name, file) if file is not None else set()
+        used = {name.rpartition(".")[0]}  # a package runs before its modules
+        if file is not None:
+            used |= _imported_by(name, file)
         queue += [each for each in used if not _is_foreign(each)]
         if module is not None:
             queue += [each for each in _used_by(module) if not _is_foreign(each)]
@@ -104,12 +106,11 @@ def _used_by(module: ModuleType) -> set[str]:
     """Modules that a module's own names come from."""
     used = set()
     for value in list(vars(module).values()):
-        if isinstance(value, ModuleType):
-            used.add(value.__name__)
-        else:
-            origin = getattr(value, "__module__", None)
-            if isinstance(origin, str):
-                used.add(origin)
+        # Modules are found by the import statements: a package also has as a name each of its own
+        # that anything in this process has imported
+        origin = None if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if isinstance(origin, str):
+            used.add(origin)
     return used
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
 
 from torch import Tensor
 
 from leadgrad.victims.methods import GradientMethod
 
 
-@final
 @dataclass(frozen=True)
 class BestOf(GradientMethod):
     """An attack under each method in turn: as strong as the strongest, at the cost of all.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import final
-
 import torch
 from torch import Tensor
 
 from leadgrad.victims.gates import Decider, spread
 
 
-@final
 class Choice(Decider):
     """Turns scores of E units into their occupancies, of which k execute.
 

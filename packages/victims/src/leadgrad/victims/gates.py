@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +122,6 @@ def spread(reached: Tensor | None, score: Tensor, own_axes: int = 0) -> Tensor |
     return reached.reshape(*shape, *[1] * (score.ndim - axes)).expand_as(score)
 
 
-@final
 class Gate(Decider):
     """Turns a margin into an occupancy of the same shape. Has no parameters and no state-dict keys.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from leadgrad.victims.gates import Decider, Decision, gates
 from leadgrad.victims.methods import FGM, GradientMethod
 
 
-@final
 @dataclass(frozen=True)
 class Lookahead(GradientMethod):
     """Decisions of the place that the step would lead to; no gradient through them.
@@ -41,7 +39,6 @@ class Lookahead(GradientMethod):
         return FGM().occupancy(margin, hard)
 
 
-@final
 @dataclass(frozen=True, eq=False)
 class Imposed(GradientMethod):
     """What a gate has decided elsewhere, whatever its margins are.

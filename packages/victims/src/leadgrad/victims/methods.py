@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -79,7 +79,6 @@ FROZEN_VOXELS = Sigmoid(20.0)
 """Of the input and the output where voxels are frozen: the released program's on ScanNet."""
 
 
-@final
 @dataclass(frozen=True)
 class FGM(GradientMethod):
     """Frozen decisions: the hard occupancy, no gradient through it. Also exact inference."""
@@ -98,7 +97,6 @@ class FGM(GradientMethod):
         return Relations(FROZEN_VOXELS, FROZEN_VOXELS, None)
 
 
-@final
 @dataclass(frozen=True)
 class LGM(GradientMethod):
     """Leaded gradients: the decision relaxed by a surrogate (eq. 4 and 5).

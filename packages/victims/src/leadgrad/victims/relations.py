@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor
@@ -39,7 +38,6 @@ class Relations:
     any_axis: bool = False
 
 
-@final
 @dataclass(frozen=True)
 class BilinearInterpolation(Surrogate):
     """max(0, 1 - d): the weights of trilinear interpolation between voxel centres."""
@@ -49,7 +47,6 @@ class BilinearInterpolation(Surrogate):
         return (margin + 0.5).clamp_min(0)
 
 
-@final
 @dataclass(frozen=True)
 class RBF(Surrogate):
     """exp(-d² / s²), a Gaussian around the voxel's centre.

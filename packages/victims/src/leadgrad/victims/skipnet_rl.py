@@ -7,7 +7,6 @@ skipping and, in the end, for a low cross-entropy. Started from the supervised s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,6 @@ from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_per
 from leadgrad.victims.training import Batch
 
 
-@final
 @dataclass(frozen=True)
 class SampledActions(GradientMethod):
     """Executes each unit with probability sigmoid(q); no gradient through the sample."""

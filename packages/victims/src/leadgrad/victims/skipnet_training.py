@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor
@@ -23,7 +22,6 @@ STRAIGHT_THROUGH = LGM(Sigmoid(1.0), forward="hard")
 """Value of the hard decision, gradient of the gate's own probability sigmoid(q)."""
 
 
-@final
 @dataclass(frozen=True)
 class GumbelStraightThrough(GradientMethod):
     """Straight-through on a noisy margin: what survives has a margin that outgrows the noise."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ class Surrogate:
         return self
 
 
-@final
 @dataclass(frozen=True)
 class Sigmoid(Surrogate):
     """ô = sigmoid(λ·q), eq. 15 and 30.
@@ -59,7 +57,6 @@ LEAST_SINGLE_SIZE = 3.0
 images: ``LGM()`` is as strong as without a least size, within the error of a thousand images."""
 
 
-@final
 @dataclass(frozen=True)
 class RelativeSigmoid(Surrogate):
     """ô = sigmoid(λ·q / mean|q|), the mean over the units that the gate decides in that sample.
@@ -104,7 +101,6 @@ class RelativeSigmoid(Surrogate):
         return Scaled(self.slope, size.view(-1, *[1] * (margin.ndim - 1)))
 
 
-@final
 @dataclass(frozen=True, eq=False)
 class Scaled(Surrogate):
     """ô = sigmoid(λ·q / size), with a size for each sample.
@@ -122,7 +118,6 @@ class Scaled(Surrogate):
         return torch.sigmoid(self.slope * margin / self.size)
 
 
-@final
 @dataclass(frozen=True)
 class Constant(Surrogate):
     """ô = value whatever the margin: smoothing without a leading gradient (ablation D14).

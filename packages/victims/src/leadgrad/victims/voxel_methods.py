@@ -6,10 +6,9 @@ reference page, 3.4 to 3.6). The three have slopes of their own in the released 
 common slope in the paper's text, which is what ``LGM(surrogate)`` means to a voxelizer.
 """
 
-from __future__ import annotations
-
+# No postponed annotations: the command line could not tell the types of these fields from text
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal
 
 from torch import Tensor
 
@@ -18,7 +17,6 @@ from leadgrad.victims.relations import Relations
 from leadgrad.victims.surrogates import Sigmoid, Surrogate
 
 
-@final
 @dataclass(frozen=True)
 class VoxelFGM(GradientMethod):
     """Frozen voxels; soft input and output, over each point's own voxel alone. At a gate, FGM.
@@ -50,7 +48,6 @@ class VoxelFGM(GradientMethod):
         return Relations(self.input, self.output or self.input, None)
 
 
-@final
 @dataclass(frozen=True)
 class VoxelLGM(GradientMethod):
     """Led voxels: every candidate voxel is computed, weighted by its relaxed occupancy ô.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor
@@ -50,7 +49,6 @@ class Voxels:
         return int(rows.sum())
 
 
-@final
 class Voxelizer(Deciding[Places]):
     """Turns points into voxels, under the present gradient method and reach.
 
