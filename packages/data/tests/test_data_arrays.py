@@ -314,7 +314,7 @@ class TestFolder:
             SceneFolder(tmp_path, num_classes=3).manifest()
 
     def test_an_empty_folder_and_unknown_classes_are_refused(self, tmp_path):
-        with pytest.raises(SceneFileError, match="there is no folder .*nowhere"):
+        with pytest.raises(SceneFileError, match=r"there is no folder .*nowhere"):
             SceneFolder(tmp_path / "nowhere", num_classes=3)
         with pytest.raises(SceneFileError, match="holds no scene; write them as"):
             SceneFolder(tmp_path, num_classes=3)

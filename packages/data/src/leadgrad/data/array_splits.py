@@ -33,8 +33,8 @@ def chosen_splits(splits: Mapping[str, ArrayLike] | None, count: int) -> dict[st
         shared = sorted(trained.intersection(places)) if name != "train" else []
         if shared:
             raise DataSetError(
-                f"{len(shared)} samples are in both 'train' and {name!r}, the first at {shared[0]}; "
-                "what is measured on them says nothing of others, leave them out of one"
+                f"{len(shared)} samples are in both 'train' and {name!r}, the first at "
+                f"{shared[0]}; what is measured on them says nothing of others, leave them out of one"
             )
     return chosen
 
@@ -49,8 +49,8 @@ def _positions(name: str, places: ArrayLike, count: int) -> tuple[int, ...]:
     if given.dtype == np.bool_:
         if len(given) != count:
             raise DataSetError(
-                f"split {name!r} is a mask of {len(given)} samples, but there are {count}; give one "
-                "value per sample, or positions"
+                f"split {name!r} is a mask of {len(given)} samples, but there are {count}; give "
+                "one value per sample, or positions"
             )
         given = given.nonzero()[0]
         if not given.size:
