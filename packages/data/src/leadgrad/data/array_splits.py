@@ -34,7 +34,8 @@ def chosen_splits(splits: Mapping[str, ArrayLike] | None, count: int) -> dict[st
         if shared:
             raise DataSetError(
                 f"{len(shared)} samples are in both 'train' and {name!r}, the first at "
-                f"{shared[0]}; what is measured on them says nothing of others, leave them out of one"
+                f"{shared[0]}; what is measured on them says nothing of others, so leave them out "
+                "of one"
             )
     return chosen
 
