@@ -93,11 +93,15 @@ class AttackModule(LightningModule):
 
         Args:
             logits: Shape: (B, K).
-            occupancies: Of the same forward, one (B, ...) per gate; not looked at without need.
+            occupancies: Of the same forward, one (B, ...) per gate, or the hard decisions; not
+                looked at without need.
         """
         if not self.attack.goal.asks_cost:
             return logits
-        return Output(logits, executed_share(self.network, occupancies))
+        spent = [
+            each.to(logits.dtype) if each.dtype == torch.bool else each for each in occupancies
+        ]
+        return Output(logits, executed_share(self.network, spent))
 
     def candidates(self) -> tuple[GradientMethod, ...]:
         """The methods that the attack is run under: FGM alone where the victim decides nothing.
@@ -155,10 +159,11 @@ class AttackModule(LightningModule):
 
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
-        logits, decisions = self._decided(images)
+        logits, decisions = self.decisions(images)
         return logits, [decision.hard for decision in decisions]
 
-    def _decided(self, images: Tensor) -> tuple[Tensor, list[Decision]]:
+    def decisions(self, images: Tensor) -> tuple[Tensor, list[Decision]]:
+        """The exact victim's logits (B, K) and decisions, with their margins."""
         with torch.no_grad(), record_decisions(self.victim) as record:
             logits: Tensor = self.victim(images.clone())
         return logits, record
@@ -169,8 +174,7 @@ class AttackModule(LightningModule):
 
     def exact(self, images: Tensor) -> Answer:
         """The exact victim's answer."""
-        logits, record = self.decide(images)
-        return self.answer(logits, [decision.to(logits.dtype) for decision in record])
+        return self.answer(*self.decide(images))
 
     def predict_step(self, batch: dict[str, Tensor], *_: Any) -> BatchRecord | SceneRecord:
         """Attacks one batch: of images, or one scene if it holds coordinates.
@@ -186,11 +190,11 @@ class AttackModule(LightningModule):
     def attack_images(self, batch: dict[str, Tensor]) -> BatchRecord:
         """Attacks one batch of images."""
         images = batch["image"]
-        clean_logits, clean_decisions = self._decided(images)
+        clean_logits, clean_decisions = self.decisions(images)
         _check_finite(clean_logits, batch["index"])
 
-        hard = [each.hard.to(clean_logits.dtype) for each in clean_decisions]
-        clean = self.answer(clean_logits, hard)
+        clean_units = [each.hard for each in clean_decisions]
+        clean = self.answer(clean_logits, clean_units)
 
         def answer(x: Tensor) -> Answer:
             # The attack asks for the clean images first, which were just decided
@@ -200,14 +204,14 @@ class AttackModule(LightningModule):
         adv, cost = self.adversarial(
             images, batch["label"], victim=victim, sample_ids=batch["index"]
         )
-        adv_logits, adv_decisions = self._decided(adv)
+        adv_logits, adv_decisions = self.decisions(adv)
         require_same_gates(type(self.network).__name__, clean_decisions, adv_decisions)
         _check_finite(adv_logits, batch["index"])
         record = BatchRecord.of(
             batch,
             adv,
             (clean_logits, adv_logits),
-            ([each.hard for each in clean_decisions], [each.hard for each in adv_decisions]),
+            (clean_units, [each.hard for each in adv_decisions]),
             self.half_logits(images),
             [each.choices or 0 for each in clean_decisions],
         )

@@ -10,7 +10,7 @@ from leadgrad.data import ImageDataModule
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.scene_run import AttackedData, try_scenes
-from leadgrad.pipelines.trial import Forward, try_axes, try_copy
+from leadgrad.pipelines.trial import Forward, require_samples_first, tried, try_copy
 from leadgrad.victims.voxelize import Voxelizer
 
 TRIED = 2  # samples: with one, a lost batch dimension goes unseen
@@ -66,10 +66,11 @@ def try_images(module: AttackModule, data: ImageDataModule) -> int:
     attack, classes = module.attack, logits_of(answer).shape[1]
     attack.threat.region(images)
     attack.objective(answer, labels.clamp(0, classes - 1))
-    try_copy(module.network, module.victim, _forward(images))
-    more = split.images[: count + 1].float() / 255 if data.batch_size > count else images
-    runs = [(len(each), _forward(each)) for each in (images, more)]
-    try_axes(module.victim, runs)
+    forwards = [try_copy(module.network, module.victim, _forward(images))]
+    if data.batch_size > count:
+        more = split.images[: count + 1].float() / 255
+        forwards.append(tried(module.victim, _forward(more)))
+    require_samples_first(type(module.network).__name__, forwards)
     if attack.goal.asks_cost:
         _require_led_cost(module, images)
     return classes

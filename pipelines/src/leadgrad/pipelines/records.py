@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Self
@@ -30,6 +31,16 @@ class Cost:
 
     gradients: int
     answers: int
+
+
+def cost_metadata(cost: Cost | None) -> dict[str, str]:
+    """A cost as a record's metadata; nothing for none."""
+    return {} if cost is None else {"cost": json.dumps(asdict(cost))}
+
+
+def recorded_cost(metadata: Mapping[str, str]) -> Cost | None:
+    """What ``cost_metadata`` wrote; None in records of earlier versions."""
+    return Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
 
 
 @dataclass(frozen=True)
@@ -128,8 +139,7 @@ class BatchRecord:
         metadata = {"unit_shapes": json.dumps(self.unit_shapes)}
         if any(self.choices()):
             metadata["unit_choices"] = json.dumps(self.unit_choices)
-        if self.cost is not None:
-            metadata["cost"] = json.dumps(asdict(self.cost))
+        metadata |= cost_metadata(self.cost)
         return _ordered(save(tensors, metadata=metadata))
 
     @classmethod
@@ -144,7 +154,7 @@ class BatchRecord:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 metadata = file.metadata()
             shapes: list[list[int]] = json.loads(metadata["unit_shapes"])
-            cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
+            cost = recorded_cost(metadata)
             choices = json.loads(metadata.get("unit_choices", "null"))
             count = sum(prod(shape) for shape in shapes)
             clean = tensors.pop("clean_inputs")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Self
 
 from safetensors import SafetensorError, safe_open
@@ -12,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from leadgrad.attacks import confusion
-from leadgrad.pipelines.records import Cost, RecordError
+from leadgrad.pipelines.records import Cost, RecordError, cost_metadata, recorded_cost
 from leadgrad.pipelines.rundir import AttackDirectory
 
 
@@ -51,8 +50,7 @@ class SceneRecord:
     def to_bytes(self) -> bytes:
         """As safetensors."""
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        metadata = {} if self.cost is None else {"cost": json.dumps(asdict(self.cost))}
-        return save(tensors, metadata)
+        return save(tensors, cost_metadata(self.cost))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -65,8 +63,7 @@ class SceneRecord:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            cost = Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
-            record = cls(**tensors, cost=cost)
+            record = cls(**tensors, cost=recorded_cost(metadata))
         except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of a scene ({error}); delete it and start the attack's "

@@ -8,13 +8,16 @@ original, and a margin may have something else than the samples on its first axi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from leadgrad.victims import Decision
-from leadgrad.victims.gates import gates
+from leadgrad.victims.deciding import observed
+from leadgrad.victims.gates import Decider, gates
 
 SAME = 1e-3
 """Greatest difference of logits, in units of the greatest, that folding of BN explains."""
@@ -45,31 +48,21 @@ Forward = Callable[[nn.Module], Tensor]
 
 def tried(network: nn.Module, forward: Forward) -> Tried:
     """Runs ``forward`` on a network without gradients, and names what decides."""
-    names: list[str] = []
-    decisions: list[Decision] = []
+    made: list[tuple[str, Decision]] = []
 
-    def observer(name: str) -> Callable[[Decision], None]:
-        def observe(decision: Decision) -> None:
-            names.append(name)
-            decisions.append(decision)
+    def note(name: str, decision: Decision) -> None:
+        made.append((name, decision))
 
-        return observe
-
-    known = {id(module): name for name, module in network.named_modules()}
-    previous = [(gate, gate.observers) for gate in gates(network)]
-    try:
-        for gate, observers in previous:
-            gate.observers = (*observers, observer(known[id(gate)]))
-        with torch.no_grad():
-            logits = forward(network)
-    finally:
-        for gate, observers in previous:
-            gate.observers = observers
-    return Tried(logits, tuple(names), tuple(decisions))
+    with ExitStack() as watching, torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, Decider):
+                watching.enter_context(observed(network, [module], partial(note, name)))
+        logits = forward(network)
+    return Tried(logits, tuple(name for name, _ in made), tuple(each for _, each in made))
 
 
-def try_copy(network: nn.Module, victim: nn.Module, forward: Forward) -> None:
-    """Compares the network with the copy that is attacked.
+def try_copy(network: nn.Module, victim: nn.Module, forward: Forward) -> Tried:
+    """Compares the network with the copy that is attacked; the copy's forward.
 
     Raises:
         ValueError: If the copy answers or decides otherwise, or has gates of which none decides.
@@ -86,9 +79,9 @@ def try_copy(network: nn.Module, victim: nn.Module, forward: Forward) -> None:
         )
     original, again = tried(network, forward), tried(network, forward)
     if not torch.equal(original.logits, again.logits):
-        return  # it draws; check C3 says so
+        return copy  # it draws; check C3 says so
     if original.names == copy.names and not _differ(original, copy):
-        return
+        return copy
     raise ValueError(
         f"an attack is on a copy of the network, and the copy of {name} answers or decides "
         "otherwise on the first samples; keep all that it computes with in modules, parameters, "
@@ -103,7 +96,7 @@ def _differ(one: Tried, other: Tried) -> bool:
         if a.hard.shape != b.hard.shape:
             return True
         if len(a.hard) != len(clear):
-            return False  # for ``try_axes`` to tell
+            return False  # for ``require_samples_first`` to tell
         near = a.margin.abs() <= SAME * a.margin.abs().max().clamp_min(1)
         flipped = (a.hard != b.hard).reshape(len(clear), -1)
         if bool((flipped & ~near.reshape(len(clear), -1) & clear[:, None]).any()):
@@ -113,21 +106,18 @@ def _differ(one: Tried, other: Tried) -> bool:
     return bool((((one.logits - other.logits).abs() / scale > SAME) & clear[:, None]).any())
 
 
-def try_axes(victim: nn.Module, runs: Sequence[tuple[int, Forward]]) -> None:
+def require_samples_first(name: str, forwards: Sequence[Tried]) -> None:
     """Looks whether every gate decides for each sample, on its first axis, in every forward.
 
     Args:
-        victim: As it is attacked.
-        runs: Number of samples and a forward of as many; two numbers tell an axis that is as long
-            as the batch by chance.
+        name: Of the network.
+        forwards: Of it; two numbers of samples tell an axis that is as long as the batch by chance.
 
     Raises:
         ValueError: If a gate's first axis is not the samples, or the gates differ between forwards.
     """
-    name = type(victim).__name__
-    before: Tried | None = None
-    for count, forward in runs:
-        made = tried(victim, forward)
+    for made in forwards:
+        count = len(made.logits)
         for gate, decision in zip(made.names, made.decisions, strict=True):
             shape = tuple(decision.hard.shape)
             if shape[:1] != (count,):
@@ -136,9 +126,7 @@ def try_axes(victim: nn.Module, runs: Sequence[tuple[int, Forward]]) -> None:
                     "samples, expected the samples on the first axis: move that axis to the front "
                     f"(margin.transpose(0, 1)), and {EVERY_GATE}"
                 )
-        if before is not None:
-            require_same_gates(name, before.decisions, made.decisions, whole=False)
-        before = made
+        require_same_gates(name, forwards[0].decisions, made.decisions, whole=False)
 
 
 def require_same_gates(

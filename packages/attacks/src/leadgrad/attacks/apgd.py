@@ -21,6 +21,7 @@ from leadgrad.attacks.gradients import led_gradient
 from leadgrad.attacks.iterative import RandomRestarts
 from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer
+from leadgrad.attacks.samples import by_row
 from leadgrad.attacks.threat import Region
 
 # All of Croce & Hein 2020, sections 3.2 and 3.3
@@ -83,23 +84,23 @@ class APGD(RandomRestarts):
                 momentum = (1 - _ALPHA) * (x - origin)
                 moved = region.project(x + _ALPHA * (moved - x) + momentum)
             origin, x, stepped_from = x, moved, f
-            first_win = torch.where(_rows(won, x), first_win, x)
+            first_win = torch.where(by_row(won, x), first_win, x)
             won = won | self._won(victim, x, labels)
             f, gradient = self._rise(surrogate, x, labels, region, eta)
             raised = raised + (f > stepped_from)
             better = f > best_f
             best_f = torch.where(better, f, best_f)
-            best = torch.where(_rows(better, x), x, best)
-            best_gradient = torch.where(_rows(better, x), gradient, best_gradient)
+            best = torch.where(by_row(better, x), x, best)
+            best_gradient = torch.where(by_row(better, x), gradient, best_gradient)
             if step in ends:
                 few = raised < _RHO * (step - last_end)
                 halved = few | (~halved & (best_f == last_best_f))
                 eta = torch.where(halved, eta / 2, eta)
                 f = torch.where(halved, best_f, f)
-                x = torch.where(_rows(halved, x), best, x)
-                gradient = torch.where(_rows(halved, x), best_gradient, gradient)
+                x = torch.where(by_row(halved, x), best, x)
+                gradient = torch.where(by_row(halved, x), best_gradient, gradient)
                 raised, last_end, last_best_f = torch.zeros_like(raised), step, best_f
-        return torch.where(_rows(won, x), first_win, best)
+        return torch.where(by_row(won, x), first_win, best)
 
     def _won(self, victim: Model, x: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
@@ -127,7 +128,7 @@ class APGD(RandomRestarts):
 
 def _stepped(region: Region, x: Tensor, eta: Tensor, gradient: Tensor) -> Tensor:
     """Z of the algorithm."""
-    return region.project(x + (_rows(eta, x) * gradient.sign()).to(x.dtype))
+    return region.project(x + (by_row(eta, x) * gradient.sign()).to(x.dtype))
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -140,8 +141,3 @@ def checkpoints(steps: int) -> list[int]:
     while ends[-1] + (period := max(period - _SHORTER_BY, _LEAST_PERIOD)) <= 100:
         ends.append(ends[-1] + period)
     return sorted({-(-percent * steps // 100) for percent in ends})
-
-
-def _rows(values: Tensor, like: Tensor) -> Tensor:
-    """(N,) as (N, 1, ...), to go with the samples of ``like``."""
-    return values.view(-1, *[1] * (like.ndim - 1))

@@ -12,7 +12,7 @@ from torch import Tensor
 from leadgrad.attacks.goals import Goal, Untargeted
 from leadgrad.attacks.models import Apart, Model
 from leadgrad.attacks.output import Answer
-from leadgrad.attacks.samples import Samples
+from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.threat import ThreatModel
 
 
@@ -95,7 +95,7 @@ class Attack(ABC):
             moved = self.run(
                 surrogate, inputs, labels, victim=victim, eligible=eligible, samples=samples
             )
-            chosen = eligible.view(-1, *[1] * (inputs.ndim - 1))
+            chosen = by_row(eligible, inputs)
             adv = torch.where(chosen, self.threat.region(inputs).project(moved.detach()), inputs)
             self.threat.check(adv, inputs)
             return adv

@@ -22,7 +22,7 @@ from leadgrad.attacks.gradients import input_gradient, led_gradient
 from leadgrad.attacks.losses import Loss, cross_entropy
 from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer
-from leadgrad.attacks.samples import Samples
+from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.threat import PixelLinf, Region
 
@@ -168,7 +168,7 @@ class Momentum(SmallSteps):
 
     def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
         """Sign of μ·velocity + gradient / ‖gradient‖₁."""
-        norm = gradient.flatten(1).abs().sum(1).view(-1, *[1] * (gradient.ndim - 1))
+        norm = by_row(gradient.flatten(1).abs().sum(1), gradient)
         # A gradient that is all zero stays zero: the floor only keeps 0 / 0 from being NaN
         velocity = self.decay * velocity + gradient / norm.clamp_min(torch.finfo(norm.dtype).tiny)
         return velocity.sign(), velocity

@@ -12,31 +12,17 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from leadgrad.attacks.gradients import led_gradient
 from leadgrad.attacks.losses import Loss
 from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer, logits_of
-from leadgrad.attacks.points import PointAttack
+from leadgrad.attacks.points import PointAttack, Worst
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import uniform_like
 from leadgrad.attacks.segmentation import labelled, point_cross_entropy
 from leadgrad.attacks.threat import Region
-
-
-@dataclass
-class Worst:
-    """For each scene the first of the iterates that its victim does worst on.
-
-    Args:
-        points: Of it. Shape: (R, 3).
-        score: As of ``Standing``. Shape: (S,); -inf before any was shown.
-    """
-
-    points: Tensor
-    score: Tensor
 
 
 @dataclass(frozen=True)
@@ -84,11 +70,7 @@ class PointGradientAttack(PointAttack):
         region = self.threat.region(origin)
         share = labelled(labels, samples)[samples.owner]
         for step in range(self.steps):
-            with torch.no_grad():
-                score = self.standing(victim(x), labels, samples).score
-            better = score > worst.score
-            worst.score = torch.where(better, score, worst.score)
-            worst.points = torch.where(samples.rows(better)[:, None], x, worst.points)
+            self.show(victim, x, labels, samples, worst)
             if step + 1 < self.steps:
                 propose = partial(self._step, region, x)
                 x = propose(
@@ -109,12 +91,6 @@ class PointGradientAttack(PointAttack):
         """Each point's gradient over its greatest component. Shape: (R, 3)."""
         return gradient / (gradient.abs().amax(1, keepdim=True) + self.delta)
 
-    @staticmethod
-    def unseen(inputs: Tensor, samples: Samples) -> Worst:
-        """Before any iterate was shown: the clean points."""
-        score = torch.full((samples.count,), -torch.inf, dtype=torch.float64, device=inputs.device)
-        return Worst(inputs, score)
-
 
 @dataclass(frozen=True)
 class PointIFGSM(PointGradientAttack):
@@ -131,7 +107,7 @@ class PointIFGSM(PointGradientAttack):
         samples: Samples,
     ) -> Tensor:
         """The iterate that the victim does worst on, by scene; of equals the first."""
-        worst = self.unseen(inputs, samples)
+        worst = Worst.unseen(inputs, samples)
         self.iterate(
             surrogate, labels, inputs, worst, origin=inputs, victim=victim, samples=samples
         )
@@ -164,7 +140,7 @@ class PointPGD(PointGradientAttack):
         samples: Samples,
     ) -> Tensor:
         """The worst iterate of all restarts, by scene; of equals the first."""
-        region, worst = self.threat.region(inputs), self.unseen(inputs, samples)
+        region, worst = self.threat.region(inputs), Worst.unseen(inputs, samples)
         for restart in range(self.restarts):
             stream = f"start {restart}"
             noise = uniform_like(

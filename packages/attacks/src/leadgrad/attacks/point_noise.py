@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.models import Model
-from leadgrad.attacks.points import PointAttack
+from leadgrad.attacks.points import PointAttack, Worst
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import sample_generator
 
@@ -55,8 +55,7 @@ class PointNoise(PointAttack):
     ) -> Tensor:
         """Points plus noise: of several draws the first of those worst for the victim, by scene."""
         region = self.threat.region(inputs)
-        best = inputs
-        most = torch.full((samples.count,), -torch.inf, device=inputs.device).double()
+        worst = Worst.unseen(inputs, samples)
         for number in range(self.tries):
             noise = torch.zeros(inputs.shape, dtype=torch.float32)
             for place, scene in enumerate(samples.ids.tolist()):
@@ -65,13 +64,8 @@ class PointNoise(PointAttack):
             x = inputs + self.threat.eps_m * noise.to(inputs)
             if self.tries == 1:
                 return x
-            x = region.project(x)
-            with torch.no_grad():
-                score = self.standing(victim(x), labels, samples).score
-            better = score > most
-            most = torch.where(better, score, most)
-            best = torch.where(samples.rows(better)[:, None], x, best)
-        return best
+            self.show(victim, region.project(x), labels, samples, worst)
+        return worst.points
 
     def _noise(self, count: int, scene: int, number: int) -> Tensor:
         stream = f"points {number}" if number else "points"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Attack, Standing
 from leadgrad.attacks.goals import Untargeted
+from leadgrad.attacks.models import Model
 from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.segmentation import IGNORE, mean_ious
@@ -64,6 +65,25 @@ class PointLinf(ThreatModel):
             raise BudgetError(f"a point moved by {moved:.9g} m, allowed are {self.eps_m:g} m")
 
 
+@dataclass
+class Worst:
+    """For each scene the first of the points that were shown which its victim does worst on.
+
+    Args:
+        points: Of it. Shape: (R, 3).
+        score: As of ``Standing``. Shape: (S,); -inf before any was shown.
+    """
+
+    points: Tensor
+    score: Tensor
+
+    @classmethod
+    def unseen(cls, inputs: Tensor, samples: Samples) -> Worst:
+        """Before any was shown: the clean points."""
+        score = torch.full((samples.count,), -torch.inf, dtype=torch.float64, device=inputs.device)
+        return cls(inputs, score)
+
+
 @dataclass(frozen=True)
 class PointAttack(Attack):
     """Base of attacks that move the points of scenes; how far one has come is the scene's mIoU.
@@ -95,3 +115,13 @@ class PointAttack(Attack):
         logits = logits_of(answer)
         score = -mean_ious(logits.argmax(1), labels, logits.shape[1], samples)
         return Standing(torch.zeros_like(score, dtype=torch.bool), score)
+
+    def show(
+        self, victim: Model, x: Tensor, labels: Tensor, samples: Samples, worst: Worst
+    ) -> None:
+        """Shows the victim points (R, 3); ``worst`` keeps those of each scene that beat it."""
+        with torch.no_grad():
+            score = self.standing(victim(x), labels, samples).score
+        better = score > worst.score
+        worst.score = torch.where(better, score, worst.score)
+        worst.points = torch.where(samples.rows(better)[:, None], x, worst.points)

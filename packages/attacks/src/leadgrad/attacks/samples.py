@@ -98,6 +98,11 @@ class Samples:
         return flags if self.single else self.total((~flags).long()) == 0
 
 
+def by_row(values: Tensor, like: Tensor) -> Tensor:
+    """(R,) as (R, 1, ...), to go with the rows of ``like`` (R, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
 def _check_integers(name: str, values: Tensor) -> None:
     if not isinstance(values, Tensor):
         raise TypeError(f"{name} must be a tensor, got a {type(values).__name__}")

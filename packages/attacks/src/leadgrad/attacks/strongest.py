@@ -9,6 +9,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Attack
 from leadgrad.attacks.models import Apart, Model
+from leadgrad.attacks.samples import by_row
 
 
 def strongest(
@@ -63,12 +64,7 @@ def strongest(
         with torch.no_grad():
             standing = attack.standing(victim(adv), y, part)
         better = standing.won | (standing.score > score[left])
-        best[rows] = torch.where(_rows(part.rows(better), adv), adv, best[rows])
+        best[rows] = torch.where(by_row(part.rows(better), adv), adv, best[rows])
         score[left] = torch.maximum(score[left], standing.score.nan_to_num(-torch.inf))
         left = left.masked_scatter(left, ~standing.won)
     return best
-
-
-def _rows(flags: Tensor, like: Tensor) -> Tensor:
-    """(R,) as (R, 1, ...), to go with the rows of ``like``."""
-    return flags.view(-1, *[1] * (like.ndim - 1))

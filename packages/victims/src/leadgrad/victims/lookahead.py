@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leadgrad.victims.deciding import gradient_method
+from leadgrad.victims.deciding import gradient_method, observed
 from leadgrad.victims.gates import Decider, Decision, gates
 from leadgrad.victims.methods import FGM, GradientMethod
 
@@ -85,21 +85,13 @@ def deciding_as(network: nn.Module, elsewhere: Callable[[], object]) -> Iterator
         network: With gates.
         elsewhere: Runs one forward of the exact network, at the proposed point.
     """
-    seen: dict[Decider, list[Tensor]] = {gate: [] for gate in gates(network)}
-    previous = [(gate, gate.observers) for gate in seen]
-
-    def remembering(gate: Decider) -> Callable[[Decision], None]:
-        return lambda decision: seen[gate].append(decision.hard.detach())
-
-    try:
-        for gate, observers in previous:
-            gate.observers = (*observers, remembering(gate))
-        with torch.no_grad(), gradient_method(network, FGM()):
-            elsewhere()
-    finally:
-        for gate, observers in previous:
-            gate.observers = observers
+    seen: dict[Decider, list[Decision]] = {gate: [] for gate in gates(network)}
+    with ExitStack() as watching, torch.no_grad(), gradient_method(network, FGM()):
+        for gate, decisions in seen.items():
+            watching.enter_context(observed(network, [gate], decisions.append))
+        elsewhere()
     with ExitStack() as stack:
         for gate, decisions in seen.items():
-            stack.enter_context(gradient_method(gate, Imposed(tuple(decisions))))
+            there = tuple(decision.hard for decision in decisions)
+            stack.enter_context(gradient_method(gate, Imposed(there)))
         yield

@@ -18,7 +18,7 @@ from leadgrad.data.base import BatchError
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
 from leadgrad.pipelines.trial import require_same_gates
-from leadgrad.victims import Decision, record_decisions
+from leadgrad.victims import Decision
 
 LOGITS = 1e-4
 """Greatest difference of logits that rounding explains, where they are of the order of 1."""
@@ -138,10 +138,10 @@ def batch_invariance(subject: Subject) -> Check:
         "no BN in train mode, no capacity limit or top-k over the batch",
         len(few),
     )
-    inside, decisions = _decided(subject, subject.images)
+    inside, decisions = subject.module.decisions(subject.images)
     wrong, ties, gap = 0, 0, 0.0
     for row in range(len(few)):
-        alone, own = _decided(subject, subject.images[row : row + 1])
+        alone, own = subject.module.decisions(subject.images[row : row + 1])
         require_same_gates("the victim", decisions, own, whole=False)
         mine = [_alone(each, row) for each in decisions]
         flipped = _first_flip(mine, own)
@@ -158,12 +158,6 @@ def batch_invariance(subject: Subject) -> Check:
     if ties == len(few) and not wrong:
         return ask.warned(value)
     return ask.fails_if(wrong > 0, value)
-
-
-def _decided(subject: Subject, x: Tensor) -> tuple[Tensor, list[Decision]]:
-    with torch.no_grad(), record_decisions(subject.module.victim) as record:
-        logits: Tensor = subject.module.victim(x.clone())
-    return logits, record
 
 
 def _alone(decision: Decision, row: int) -> Decision:
