@@ -11,6 +11,7 @@ from torch import nn
 
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.instantiate import imported
 from leadgrad.pipelines.rundir import RunDirectory
 from leadgrad.pipelines.sources import UNKNOWN, code_digests, essence, own_modules
 from leadgrad.victims import FGM, SkipNet
@@ -235,6 +236,40 @@ def test_typed_in_code_is_said_to_have_no_source(monkeypatch):
     exec("from torch import nn\nclass Typed(nn.Module):\n    pass", typed.__dict__)
     monkeypatch.setitem(sys.modules, "__main__", typed)
     assert code_digests(typed.Typed())["__main__"] == UNKNOWN
+
+
+LAZY_NETWORK = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        import lazy_pack.inner
+
+        return lazy_pack.inner.double(x)
+
+
+if __name__ == "__main__":
+    from lazy_script import main
+
+    main()
+"""
+
+
+def test_what_is_imported_later_is_found_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lazy_net.py").write_text(LAZY_NETWORK)
+    (tmp_path / "lazy_script.py").write_text("raise RuntimeError('ran')")
+    (tmp_path / "lazy_pack").mkdir()
+    (tmp_path / "lazy_pack" / "__init__.py").write_text("FACTOR = 2\n")
+    (tmp_path / "lazy_pack" / "inner.py").write_text("def double(x):\n    return 2 * x\n")
+    digests = own_modules(code_digests(imported("lazy_net.Net")()))
+    assert set(digests) == {"lazy_net", "lazy_pack", "lazy_pack.inner", "lazy_script"}
+    assert not {"lazy_pack", "lazy_pack.inner", "lazy_script"} & set(sys.modules)
+    (tmp_path / "lazy_pack" / "__init__.py").write_text("FACTOR = 3\n")
+    edited = own_modules(code_digests(imported("lazy_net.Net")()))
+    assert [name for name in digests if digests[name] != edited[name]] == ["lazy_pack"]
+    sys.modules.pop("lazy_net")
 
 
 SAME = [

@@ -12,13 +12,13 @@ import ast
 import dataclasses
 import functools
 import hashlib
-import importlib.util
 import io
 import site
 import sys
 import sysconfig
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -142,12 +142,30 @@ def _file(name: str) -> Path | None:
         file = getattr(module, "__file__", None)
         return None if file is None else Path(file).resolve()
     try:
-        spec = importlib.util.find_spec(name) if name else None
+        spec = _spec(name)
     except (ImportError, AttributeError, ValueError):  # no module, or one in something else
         return None
     if spec is None or not spec.has_location or spec.origin is None:
         return None
     return Path(spec.origin).resolve()
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module would be found, without importing its packages as ``importlib.util`` does.
+
+    What looks like a package may be a script, which would run, or need what is not there.
+    """
+    parent = name.rpartition(".")[0]
+    path = None
+    if parent in sys.modules:
+        path = getattr(sys.modules[parent], "__path__", None)
+    elif parent:
+        found = _spec(parent)
+        path = None if found is None else found.submodule_search_locations
+    if not name or (parent and path is None):
+        return None
+    specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def _is_foreign(name: str) -> bool:
