@@ -19,11 +19,10 @@ from leadgrad.victims import (
 )
 
 
-def test_bases_leave_the_rule_to_others():
+@pytest.mark.parametrize("base", [GradientMethod, Surrogate])
+def test_bases_are_abstract(base):
     with pytest.raises(TypeError, match="abstract"):
-        GradientMethod()
-    with pytest.raises(NotImplementedError):
-        Surrogate()(torch.zeros(1))
+        base()
 
 
 @pytest.mark.parametrize("base", [GradientMethod, Surrogate])
@@ -33,7 +32,7 @@ def test_nothing_concrete_inherits_something_concrete(base):
         found += [
             one for one in each.__subclasses__() if one.__module__.startswith("leadgrad.victims")
         ]
-    concrete = {each for each in found if each is not base and not inspect.isabstract(each)}
+    concrete = {each for each in found if not inspect.isabstract(each)}
     assert len(concrete) >= 5
     for each in concrete:
         assert not concrete.intersection(each.__mro__[1:]), each

@@ -1,7 +1,6 @@
 """Several gradient methods as one, of whose attacks the exact victim picks for each sample."""
 
-from __future__ import annotations
-
+# No postponed annotations: the command line could not tell the type of the field from text
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class Surrogate:
+class Surrogate(ABC):
     """A differentiable stand-in for the step function of a margin; any shape to the same shape."""
 
+    @abstractmethod
     def __call__(self, margin: Tensor) -> Tensor:
-        """Relaxed occupancy ô of each margin.
-
-        No abstract method: the command line would then take ``--...input.slope`` for no surrogate.
-        """
-        raise NotImplementedError
+        """Relaxed occupancy ô of each margin."""
 
     def of_voxels(self) -> Surrogate:
         """Itself for a voxel's margins, 0.5 - d, which are counted in voxel edges."""
