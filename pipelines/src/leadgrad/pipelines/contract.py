@@ -10,7 +10,7 @@ from leadgrad.data import ImageDataModule
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.scene_run import AttackedData, try_scenes
-from leadgrad.pipelines.trial import Forward, require_samples_first, tried, try_copy
+from leadgrad.pipelines.trial import require_samples_first, try_copy
 from leadgrad.victims.voxelize import Voxelizer
 
 TRIED = 2  # samples: with one, a lost batch dimension goes unseen
@@ -66,18 +66,13 @@ def try_images(module: AttackModule, data: ImageDataModule) -> int:
     attack, classes = module.attack, logits_of(answer).shape[1]
     attack.threat.region(images)
     attack.objective(answer, labels.clamp(0, classes - 1))
-    forwards = [try_copy(module.network, module.victim, _forward(images))]
+    forwards = [try_copy(module.network, module.victim, lambda network: network(images.clone()))]
     if data.batch_size > count:
-        more = split.images[: count + 1].float() / 255
-        forwards.append(tried(module.victim, _forward(more)))
+        forwards.append(module.tried(split.images[: count + 1].float() / 255))
     require_samples_first(type(module.network).__name__, forwards)
     if attack.goal.asks_cost:
         _require_led_cost(module, images)
     return classes
-
-
-def _forward(images: Tensor) -> Forward:
-    return lambda network: network(images.clone())
 
 
 def _require_led_cost(module: AttackModule, images: Tensor) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from leadgrad.attacks import Answer, Attack, Model
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.victims import Decision, GradientMethod, gradient_method, record_decisions
+from leadgrad.pipelines.trial import Tried, tried
+from leadgrad.victims import GradientMethod, gradient_method
 from leadgrad.victims.gates import gates
 
 SAMPLES = 64
@@ -117,11 +118,10 @@ class Subject:
         return gradient
 
 
-def under(network: nn.Module, method: GradientMethod, x: Tensor) -> tuple[Tensor, list[Decision]]:
+def under(network: nn.Module, method: GradientMethod, x: Tensor) -> Tried:
     """Logits and decisions of one forward under a gradient method."""
-    with gradient_method(network, method), record_decisions(network) as record:
-        logits: Tensor = network(x.clone())  # a network may work in place
-    return logits, record
+    with gradient_method(network, method):
+        return tried(network, lambda given: given(x.clone()))  # a network may work in place
 
 
 @contextmanager
