@@ -120,6 +120,25 @@ def connection(subject: Subject) -> Check:
     return ask.passed(value) if leading > 0 else ask.failed(value, remedy)
 
 
+def variation(subject: Subject) -> Check:
+    """C10: some gate decides otherwise for one image than for another."""
+    ask = Question(
+        "C10",
+        "decisions depend on the image",
+        "a gate that does not decide the same for all images",
+        "such a network is static, with nothing to lead; check its weights and the scale of its "
+        "margins",
+        len(subject),
+    )
+    if not subject.gated:
+        return ask.skipped(NO_GATES)
+    if len(subject) < 2:
+        return ask.skipped("one image shows no difference")
+    decisions = subject.module.decide(subject.images)[1]
+    varying = sum(bool((hard != hard[:1]).any()) for hard in decisions)
+    return ask.warns_if(not varying, f"{varying} of {len(decisions)} gates vary")
+
+
 def _loose_gates(loss: Tensor, decisions: Sequence[Decision]) -> int:
     """Gates whose margin does not depend on the images, or does not reach the loss."""
     tied = [each.margin for each in decisions if each.margin.requires_grad]

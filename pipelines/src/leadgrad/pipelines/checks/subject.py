@@ -70,6 +70,11 @@ class Subject:
         """Whether the victim has gates."""
         return bool(gates(self.module.victim))
 
+    @property
+    def classes(self) -> int:
+        """How many the victim tells apart."""
+        return self.logits(self.images[:1]).shape[1]
+
     def rows(self, chosen: Tensor | slice) -> Subject:
         """The same attack on some of the samples; ``chosen`` is a mask (N,), or a slice."""
         index = self.index[chosen if isinstance(chosen, slice) else chosen.cpu()]
