@@ -56,6 +56,17 @@ class Hooked(Base):
         return super().forward(images) + self.kept
 
 
+class HookedUnseen(Base):
+    """As ``Hooked``, without a forward before the copy, which then lacks what the hook keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score.register_forward_hook(lambda module, args, out: setattr(self, "kept", out))
+
+    def forward(self, images):
+        return super().forward(images) + self.kept
+
+
 class SequenceFirst(Base):
     """Decides for each of four patches, patches first."""
 
@@ -132,6 +143,7 @@ REFUSED = {
     Closure: "has 1 gates, but none of them decides",
     Compiled: "has 1 gates, but none of them decides",
     Hooked: "the copy of Hooked answers or decides otherwise",
+    HookedUnseen: "the copy of HookedUnseen cannot answer, unlike HookedUnseen itself",
     SequenceFirst: "gate 'gate' of SequenceFirst decides on margins of shape (4, 2, 1) for 2",
     AsLongByChance: "margins of shape (2, 3, 1) for 3 samples",
     LeavesEarly: "decision 1 of LeavesEarly is taken by no gate in one forward and by gate 'gate' "

@@ -28,6 +28,12 @@ EVERY_GATE = (
     "and multiply by its occupancy where its decision does not count"
 )
 
+OWN_PARTS = (
+    "keep all that it computes with in modules, parameters, buffers and methods: lambdas, hooks "
+    "with closures, and parts that were compiled when it was built, still belong to the network "
+    "that was copied"
+)
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -86,9 +92,7 @@ def try_copy(network: nn.Module, victim: nn.Module, forward: Forward) -> Tried:
         return copy
     raise ValueError(
         f"an attack is on a copy of the network, and the copy of {name} answers or decides "
-        "otherwise on the first samples; keep all that it computes with in modules, parameters, "
-        "buffers and methods: lambdas, hooks with closures, and parts that were compiled when it "
-        "was built, still belong to the network that was copied"
+        f"otherwise on the first samples; {OWN_PARTS}"
     )
 
 
