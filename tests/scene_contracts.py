@@ -6,7 +6,14 @@ import numpy as np
 from scene_config import NETWORK
 
 from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise, PointPGD
-from leadgrad.data import S3DIS, ScanNet, SceneDataModule, SceneFolder, SyntheticRooms
+from leadgrad.data import (
+    S3DIS,
+    ScanNet,
+    SceneArrays,
+    SceneDataModule,
+    SceneFolder,
+    SyntheticRooms,
+)
 from leadgrad.data.s3dis_prepare import prepare_s3dis
 from leadgrad.data.scannet_prepare import prepare_scannet
 from leadgrad.victims import LGM, MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
@@ -73,7 +80,25 @@ def folder(root: Path) -> SceneDataModule:
     return SceneFolder(root, num_classes=4)
 
 
-DATA = {"SyntheticRooms": rooms, "ScanNet": scannet, "S3DIS": s3dis, "SceneFolder": folder}
+def scene_arrays(root: Path) -> SceneDataModule:
+    """As ``folder``, in memory."""
+    draws = np.random.default_rng(0)
+    return SceneArrays(
+        [draws.random((40, 3)) * 3 for _ in range(4)],
+        [draws.integers(0, 256, (40, 3), dtype=np.uint8) for _ in range(4)],
+        [draws.integers(0, 4, 40) for _ in range(4)],
+        num_classes=4,
+        splits={"train": [0], "test": [1, 2, 3]},
+    )
+
+
+DATA = {
+    "SyntheticRooms": rooms,
+    "ScanNet": scannet,
+    "S3DIS": s3dis,
+    "SceneFolder": folder,
+    "SceneArrays": scene_arrays,
+}
 """Data with three scenes to attack, made below a folder."""
 
 VICTIMS = {

@@ -22,7 +22,8 @@ def test_sound_victims_fail_nothing(family):
     assert {number for number, verdict in worst.items() if verdict == "FAIL"} == set()
     assert {worst[number] for number in ("C1", "C2", "C3", "C4", "C6", "C8", "C9")} == {"PASS"}
     gated = "SKIP" if family is ResNet else "PASS"
-    assert (worst["C7"], worst["C10"]) == (gated, gated)
+    # This SkipNet's random gates decide the same for all images
+    assert (worst["C7"], worst["C10"]) == (gated, "WARN" if family is SkipNet else gated)
 
 
 def with_images(change):

@@ -3,10 +3,16 @@
 import json
 
 import pytest
-from checks_subjects import DATA, SAMPLES, reported
+from checks_subjects import DATA, SAMPLES, network, reported, subject
 
-from leadgrad.pipelines.checks import TuningError, TuningRecord, card_accuracy, fair_comparison
-from leadgrad.pipelines.checks.comparison import against_card
+from leadgrad.pipelines.checks import (
+    TuningError,
+    TuningRecord,
+    card_accuracy,
+    fair_comparison,
+    run_checks,
+)
+from leadgrad.pipelines.checks.comparison import above_chance, against_card
 
 MANIFEST = DATA.manifest()
 
@@ -40,6 +46,21 @@ def test_c5_nothing_to_compare_with(weights):
     weights.with_suffix(".json").write_text("{")
     check = against_card(reported(weights=weights))
     assert check.verdict == "SKIP"
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(4, "WARN"), (7, "WARN"), (9, "PASS"), (16, "PASS"), (0, "WARN")]
+)
+def test_c5_no_better_than_chance(right, verdict):
+    check = above_chance(reported(right=right), 4)
+    assert (check.id, check.verdict) == ("C5", verdict), check.value
+    assert f"{right} of 16 right" in check.value
+
+
+def test_c5_asks_for_chance_without_a_card():
+    checks = run_checks(subject(network()), "fast", reported(right=3))
+    (check,) = [check for check in checks if check.name == "clean accuracy above chance"]
+    assert check.verdict == "WARN"
 
 
 def record(split="validation", sha256="0" * 64, **tries):

@@ -9,7 +9,7 @@ from own_victims import OwnGated
 from torch import nn
 
 from leadgrad.pipelines.checks import run_checks
-from leadgrad.pipelines.checks.gating import connection, consistency
+from leadgrad.pipelines.checks.gating import connection, consistency, variation
 from leadgrad.pipelines.checks.methods import Kind, Replay, kind
 from leadgrad.pipelines.checks.truth import truth_of_frozen, truth_of_method
 from leadgrad.victims import (
@@ -259,6 +259,21 @@ def test_c10_disconnected_gates(family, loose, method):
     assert check.value == f"{loose} of 2 gates are disconnected"
 
 
+def test_c10_no_gate_varies_between_images():
+    moving = network()
+    assert variation(subject(moving)).verdict == "PASS"
+    for score in (moving.image_score, moving.position_score):
+        score.bias.data += 1e6
+    still = subject(moving)
+    check = variation(still)
+    assert (check.id, check.verdict) == ("C10", "WARN")
+    assert check.value == "0 of 2 gates vary"
+    assert "decisions depend on the image" in [
+        each.name for each in run_checks(still, "fast", reported()) if each.verdict == "WARN"
+    ]
+    assert variation(still.rows(slice(1))).verdict == "SKIP"
+
+
 def test_c10_a_saturated_surrogate_is_fgm():
     check = connection(subject(network(), method=LGM(Sigmoid(1e8))))
     assert check.verdict == "FAIL"
@@ -296,7 +311,7 @@ def test_a_method_that_stands_for_several_is_checked_in_each():
     checked = subject(network(), method=LGM())
     checks = run_checks(checked, "fast", reported())
     assert checked.module.method == LGM(), "given back"
-    names = [check.name for check in checks if check.id == "C10"]
+    names = [check.name for check in checks if check.name.startswith("the gradient leads")]
     assert len(names) == len(LGM().candidates())
     assert all("Sigmoid" in name for name in names)
     assert [check for check in checks if check.verdict == "FAIL"] == []

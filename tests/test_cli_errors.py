@@ -17,6 +17,9 @@ THREAT = "--model.attack.init_args.threat.init_args."
 # Changed key of the YAML file, or option of the command line; the answer
 UNKNOWN = [
     ({"modell": {"network": 1}}, "model.network"),
+    ({"datta": node("leadgrad.data.FakeCIFAR10")}, "data"),
+    (["--trainr.devices=2"], "trainer"),
+    (["--network", "x"], "model.network"),
     ({"model__atack": {"threat": 1}}, "model.attack.threat"),
     ({"model__network__init_args__dept": 14}, "depth"),
     ({"model__attack__init_args__threads": 3}, "threat"),

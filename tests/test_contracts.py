@@ -34,6 +34,7 @@ from leadgrad.data import (
     CIFAR10,
     Digits,
     FakeCIFAR10,
+    ImageArrays,
     ImageDataModule,
     SceneDataModule,
     check_batch,
@@ -46,6 +47,7 @@ DATA = {
     "FakeCIFAR10": lambda root: FakeCIFAR10(batch_size=8, eval_size=20, train_size=40),
     "Digits": lambda root: Digits(batch_size=8, limit=20),
     "CIFAR10": lambda root: CIFAR10(small_cifar10(root), batch_size=8, limit=20),
+    "ImageArrays": lambda root: image_arrays(),
 }
 VICTIMS = {
     "SkipNet": lambda: SkipNet(8),
@@ -80,6 +82,15 @@ def small_cifar10(root):
     names = "airplane automobile bird cat deer dog frog horse ship truck"
     (folder / "batches.meta.txt").write_text(names.replace(" ", "\n"))
     return folder
+
+
+def image_arrays():
+    """The made-up images as arrays, 20 of each split."""
+    made = FakeCIFAR10(eval_size=60).split("test")
+    splits = {
+        name: np.arange(60) % 3 == k for k, name in enumerate(("train", "validation", "test"))
+    }
+    return ImageArrays(made.images, made.labels, num_classes=10, splits=splits, batch_size=8)
 
 
 def public(module, base) -> set[str]:

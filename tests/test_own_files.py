@@ -208,6 +208,17 @@ def test_further_arguments_of_a_function(own, monkeypatch, tmp_path, capsys):
     assert made.made_with == {"colour": 3}
 
 
+def test_a_function_that_does_not_say_what_it_returns(own, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(own("own_silent", OWN.replace(") -> nn.Module:", "):")))
+    args = arguments("attack", own_config("own_silent.build"), tmp_path / "run")
+    with pytest.raises(SystemExit):
+        main(args)
+    message = capsys.readouterr().err
+    assert "own_silent.build is a function that does not say what it returns" in message
+    assert "write def build(...) -> nn.Module:" in message
+    assert "nearest" not in message
+
+
 def test_a_class_without_arguments(own, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(
         own(

@@ -145,6 +145,15 @@ def test_verify_finds_what_was_tampered_with(run, tmp_path, name, change, check)
     assert check in failing(copy)
 
 
+def test_verify_says_what_other_answers_may_come_of(run, tmp_path):
+    copy = copied(run, tmp_path)
+    edit(copy, 1, "adv_answers", lambda x: x.roll(1))
+    problems = [line for found in verify(opened(str(copy.path))) for line in found.problems]
+    assert any(
+        "adv answers differ; if the files are as the attack wrote them" in line for line in problems
+    )
+
+
 def test_verify_finds_changed_results(run, tmp_path):
     copy = copied(run, tmp_path)
     results = copy.results()

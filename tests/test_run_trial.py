@@ -6,7 +6,8 @@ from run_config import arguments, attack, attack_config, class_path, node
 from torch import nn
 
 from leadgrad.pipelines.cli import main
-from leadgrad.victims import Gate
+from leadgrad.pipelines.trial import tried
+from leadgrad.victims import Gate, MarginError
 
 
 class Base(nn.Module):
@@ -55,6 +56,17 @@ class Hooked(Base):
         return super().forward(images) + self.kept
 
 
+class HookedUnseen(Base):
+    """As ``Hooked``, without a forward before the copy, which then lacks what the hook keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score.register_forward_hook(lambda module, args, out: setattr(self, "kept", out))
+
+    def forward(self, images):
+        return super().forward(images) + self.kept
+
+
 class SequenceFirst(Base):
     """Decides for each of four patches, patches first."""
 
@@ -88,6 +100,38 @@ class LeavesWhenMoved(Base):
         return self.head(self.gated(x) if clean else x)
 
 
+class LeavesInAnotherBatch(Base):
+    """Asks its second gate for several samples, of which the last batch has one."""
+
+    def forward(self, images):
+        x = self.gated(images.mean((2, 3)))
+        return self.head(self.gated(x) if len(images) > 1 else x)
+
+
+class Static(Base):
+    """Decides once for a whole batch of four."""
+
+    def forward(self, images):
+        x = images.mean((2, 3))
+        margins = self.score(x)
+        return self.head(x * self.gate(margins[:1] if len(images) == 4 else margins))
+
+
+class ReordersWhenMoved(Base):
+    """Has two gates of equal shapes, of which the clean images meet the other one first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = Gate()
+
+    def forward(self, images):
+        x = images.mean((2, 3))
+        clean = bool(((255 * images).round() == 255 * images).all())
+        first, second = (self.gate, self.other) if clean else (self.other, self.gate)
+        x = x * first(self.score(x))
+        return self.head(x * second(self.score(x)))
+
+
 class OneByOne(Base):
     """Knows one image at a time."""
 
@@ -99,11 +143,19 @@ REFUSED = {
     Closure: "has 1 gates, but none of them decides",
     Compiled: "has 1 gates, but none of them decides",
     Hooked: "the copy of Hooked answers or decides otherwise",
+    HookedUnseen: "the copy of HookedUnseen cannot answer, unlike HookedUnseen itself",
     SequenceFirst: "gate 'gate' of SequenceFirst decides on margins of shape (4, 2, 1) for 2",
     AsLongByChance: "margins of shape (2, 3, 1) for 3 samples",
-    LeavesEarly: "took 1 decisions in one forward and 2 in another",
-    LeavesWhenMoved: "took 2 decisions in one forward and 1 in another",
+    LeavesEarly: "decision 1 of LeavesEarly is taken by no gate in one forward and by gate 'gate' "
+    "on margins of shape (1,) in another",
+    LeavesWhenMoved: "by gate 'gate' on margins of shape (4, 1) in one forward and by no gate",
+    LeavesInAnotherBatch: "by gate 'gate' on margins of shape (1,) in one forward and by no gate",
+    Static: "gate 'gate' of Static decides on margins of shape (1, 1) for 4 samples",
+    ReordersWhenMoved: "decision 0 of ReordersWhenMoved is taken by gate 'gate' on margins of "
+    "shape (4, 1) in one forward and by gate 'other' on",
 }
+LATER = (LeavesWhenMoved, LeavesInAnotherBatch, Static, ReordersWhenMoved)
+"""Found by the attack itself: on the first samples they are sound."""
 
 
 def configured(victim, **changes):
@@ -112,10 +164,16 @@ def configured(victim, **changes):
 
 @pytest.mark.parametrize("victim", REFUSED, ids=lambda victim: victim.__name__)
 def test_a_network_that_would_be_counted_wrongly_is_refused(victim, tmp_path, capsys):
-    assert main(arguments("attack", configured(victim), tmp_path / "run")) == 1
+    config = configured(victim, data__init_args__eval_size=9)
+    assert main(arguments("attack", config, tmp_path / "run")) == 1
     assert REFUSED[victim] in capsys.readouterr().err
-    if victim is not LeavesWhenMoved:
+    if victim not in LATER:
         assert not (tmp_path / "run").exists()
+
+
+def test_a_margin_that_is_nan_is_named():
+    with pytest.raises(MarginError, match="at gate 'gate' of Base"):
+        tried(Base(), lambda network: network(torch.full((2, 3, 8, 8), torch.nan)))
 
 
 def test_a_network_for_one_image_at_a_time_gets_one(tmp_path):

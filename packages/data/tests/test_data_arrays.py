@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from leadgrad.data import ImageDataModule, SceneDataModule, SceneFolder, check_batch
+from leadgrad.data import (
+    ImageArrays,
+    ImageDataModule,
+    SceneArrays,
+    SceneDataModule,
+    SceneFolder,
+    check_batch,
+)
 from leadgrad.data.contract import DataSetError
 from leadgrad.data.palette import distinct_colors
 from leadgrad.data.scene_batch import check_scene_batch
@@ -64,6 +71,16 @@ def test_types_that_mean_the_same_give_the_same():
     lists = [array.tolist() for array in labels]
     for given in (as_tensors, (singles, colors, lists), map(tuple, (coords, colors, labels))):
         assert SceneDataModule.from_arrays(*given).manifest() == expected
+
+
+def test_arrays_are_classes_of_the_package_too():
+    made = SceneDataModule.from_arrays(*arrays())
+    assert isinstance(made, SceneArrays)
+    assert SceneArrays(*arrays()).manifest() == made.manifest()
+    images = np.zeros((4, 3, 8, 8), np.uint8)
+    held = np.array([False, True, True, False])
+    data = ImageArrays(images, np.arange(4), splits={"train": ~held, "test": held})
+    assert data.split("test").labels.tolist() == [1, 2]
 
 
 def test_equal_scenes_may_be_one_array():
@@ -321,3 +338,9 @@ class TestFolder:
         self.write(tmp_path)
         with pytest.raises(DataSetError, match="pass num_classes"):
             SceneFolder(tmp_path)
+
+    def test_a_scene_beside_the_folders_of_splits_hides_none(self, tmp_path):
+        self.write(tmp_path)
+        (tmp_path / "test" / "b.npz").rename(tmp_path / "stray.npz")
+        with pytest.raises(SceneFileError, match=r"holds stray.npz itself beside .*\(test\)"):
+            SceneFolder(tmp_path, num_classes=3)

@@ -17,7 +17,7 @@ from leadgrad.pipelines.counting import Counted
 from leadgrad.pipelines.records import BatchRecord, Cost
 from leadgrad.pipelines.scene_attack import SceneAttack
 from leadgrad.pipelines.scene_records import SceneRecord
-from leadgrad.pipelines.trial import require_same_gates
+from leadgrad.pipelines.trial import Tried, require_same_gates, require_samples_first, tried
 from leadgrad.victims import (
     FGM,
     Decision,
@@ -65,6 +65,7 @@ class AttackModule(LightningModule):
         self.attack = attack
         self.method = method
         self.surrogate_precision = surrogate_precision
+        self._first: Tried | None = None  # of the first batch, with which others are compared
 
     def surrogate(self, images: Tensor, method: GradientMethod | None = None) -> Answer:
         """The answer whose gradient is that of ``method``, by default the module's own."""
@@ -159,14 +160,13 @@ class AttackModule(LightningModule):
 
     def decide(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The exact victim's logits (B, K) and decisions, one bool tensor (B, ...) per gate."""
-        logits, decisions = self.decisions(images)
-        return logits, [decision.hard for decision in decisions]
+        made = self.tried(images)
+        return made.logits, [decision.hard for decision in made.decisions]
 
-    def decisions(self, images: Tensor) -> tuple[Tensor, list[Decision]]:
-        """The exact victim's logits (B, K) and decisions, with their margins."""
-        with torch.no_grad(), record_decisions(self.victim) as record:
-            logits: Tensor = self.victim(images.clone())
-        return logits, record
+    def tried(self, images: Tensor) -> Tried:
+        """The exact victim's logits (B, K) and decisions, with their margins and gates."""
+        with torch.no_grad():
+            return tried(self.victim, lambda victim: victim(images.clone()))
 
     def logits(self, images: Tensor) -> Tensor:
         """The exact victim's logits (B, K)."""
@@ -180,40 +180,46 @@ class AttackModule(LightningModule):
         """Attacks one batch: of images, or one scene if it holds coordinates.
 
         Raises:
-            ValueError: If the victim's logits are not finite, whose predictions mean nothing; and
-                what ``SceneAttack`` raises.
+            ValueError: What ``attack_images`` or ``SceneAttack`` raises.
         """
         if "coords" in batch:
             return SceneAttack(self.victim, self.attack, self.candidates(), batch).run()
         return self.attack_images(batch)
 
     def attack_images(self, batch: dict[str, Tensor]) -> BatchRecord:
-        """Attacks one batch of images."""
-        images = batch["image"]
-        clean_logits, clean_decisions = self.decisions(images)
-        _check_finite(clean_logits, batch["index"])
+        """Attacks one batch of images.
 
-        clean_units = [each.hard for each in clean_decisions]
-        clean = self.answer(clean_logits, clean_units)
+        Raises:
+            ValueError: If the victim's logits are not finite, whose predictions mean nothing, or
+                other gates decide than in the first batch, or than for the clean images.
+        """
+        images, name = batch["image"], type(self.network).__name__
+        clean = self.tried(images)
+        self._first = self._first or clean
+        require_samples_first(name, [self._first, clean])
+        _check_finite(clean.logits, batch["index"])
+
+        clean_units = [each.hard for each in clean.decisions]
+        clean_answer = self.answer(clean.logits, clean_units)
 
         def answer(x: Tensor) -> Answer:
             # The attack asks for the clean images first, which were just decided
-            return clean if torch.equal(x, images) else self.exact(x)
+            return clean_answer if torch.equal(x, images) else self.exact(x)
 
         victim = Counted(answer)
         adv, cost = self.adversarial(
             images, batch["label"], victim=victim, sample_ids=batch["index"]
         )
-        adv_logits, adv_decisions = self.decisions(adv)
-        require_same_gates(type(self.network).__name__, clean_decisions, adv_decisions)
-        _check_finite(adv_logits, batch["index"])
+        after = self.tried(adv)
+        require_same_gates(name, clean, after)
+        _check_finite(after.logits, batch["index"])
         record = BatchRecord.of(
             batch,
             adv,
-            (clean_logits, adv_logits),
-            (clean_units, [each.hard for each in adv_decisions]),
+            (clean.logits, after.logits),
+            (clean_units, [each.hard for each in after.decisions]),
             self.half_logits(images),
-            [each.choices or 0 for each in clean_decisions],
+            [each.choices or 0 for each in clean.decisions],
         )
         return replace(record, cost=replace(cost, answers=cost.answers + victim.inputs))
 

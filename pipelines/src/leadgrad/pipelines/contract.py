@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from leadgrad.attacks import Answer, Apart, cost_of, logits_of
 from leadgrad.data import ImageDataModule
 from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.scene_run import AttackedData, try_scenes
-from leadgrad.pipelines.trial import Forward, require_samples_first, tried, try_copy
+from leadgrad.pipelines.trial import OWN_PARTS, require_samples_first, try_copy
 from leadgrad.victims.voxelize import Voxelizer
 
 TRIED = 2  # samples: with one, a lost batch dimension goes unseen
+
+UNANSWERED = (RuntimeError, IndexError, AttributeError)
+"""What a network raises that is not made for such images."""
 
 
 def check_classes(module: AttackModule, data: AttackedData) -> None:
@@ -66,18 +69,13 @@ def try_images(module: AttackModule, data: ImageDataModule) -> int:
     attack, classes = module.attack, logits_of(answer).shape[1]
     attack.threat.region(images)
     attack.objective(answer, labels.clamp(0, classes - 1))
-    forwards = [try_copy(module.network, module.victim, _forward(images))]
+    forwards = [try_copy(module.network, module.victim, lambda network: network(images.clone()))]
     if data.batch_size > count:
-        more = split.images[: count + 1].float() / 255
-        forwards.append(tried(module.victim, _forward(more)))
+        forwards.append(module.tried(split.images[: count + 1].float() / 255))
     require_samples_first(type(module.network).__name__, forwards)
     if attack.goal.asks_cost:
         _require_led_cost(module, images)
     return classes
-
-
-def _forward(images: Tensor) -> Forward:
-    return lambda network: network(images.clone())
 
 
 def _require_led_cost(module: AttackModule, images: Tensor) -> None:
@@ -97,8 +95,13 @@ def _answers(module: AttackModule, images: Tensor) -> Answer:
     try:
         with torch.no_grad():
             answer = Apart(module.exact)(images)
-    except (RuntimeError, IndexError, NotImplementedError, AttributeError) as error:
+    except UNANSWERED as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
+        if _can_answer(module.network, images):
+            raise ValueError(
+                f"an attack is on a copy of the network, and the copy of {name} cannot answer, "
+                f"unlike {name} itself: {reason}; {OWN_PARTS}"
+            ) from error
         raise ValueError(
             f"{name} cannot answer images of shape {tuple(images.shape)}: {reason}; it is called "
             "with one float tensor (N, channels, height, width) in [0, 1]"
@@ -109,3 +112,12 @@ def _answers(module: AttackModule, images: Tensor) -> Answer:
             "and that it takes images in [0, 1]"
         )
     return answer
+
+
+def _can_answer(network: nn.Module, images: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            network(images.clone())
+    except UNANSWERED:
+        return False
+    return True

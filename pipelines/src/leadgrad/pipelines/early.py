@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from leadgrad.pipelines.nearest import suggestion
+from leadgrad.pipelines.nearest import suggestion_of_top
 from leadgrad.pipelines.own_files import options
 from leadgrad.pipelines.usage import TABLE_USAGES, USAGES, Usage
 
@@ -46,7 +46,7 @@ def _check_usage(command: str, usage: Usage, args: Sequence[str]) -> None:
     given = _given(usage, args)
     for name in given:
         if name.split(".")[0] not in usage.tops() | {"help_all"}:
-            raise _refused(suggestion(name, list(usage.options)))
+            raise _refused(suggestion_of_top(name, list(usage.options)))
     if any(name.split(".")[-1] in ("help", "help_all", "print_config") for name in names):
         return  # a page is asked for, not a run
     missing = [key for key in usage.required if not _is_given(key, given)]

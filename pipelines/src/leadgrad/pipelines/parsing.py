@@ -31,6 +31,9 @@ _GIVEN_CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
 _OF_KEY = re.compile(r'Parser key "([\w.]+)"')
 _NO_MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
+_NOT_MADE = re.compile(
+    r"Import path (?P<path>[\w.]+) does not correspond to a subclass of (?P<base>\w+)"
+)
 _OPTIONAL = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (?!Not a)(.*?)"
     r"\n\s+- Expected a <class 'NoneType'>\n.*",
@@ -38,6 +41,7 @@ _OPTIONAL = re.compile(
 )
 """What jsonargparse says of a value that it also compared with None, which nobody gave."""
 _FURTHER, _NONE = "takes further arguments as dict_kwargs", "takes no arguments"
+_RETURNS = "is a function that does not say what it returns"
 
 
 class Parser(LightningArgumentParser):
@@ -67,7 +71,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2, without the usage's forty lines."""
         message = _unimportable(message, ex) or _OPTIONAL.sub(r"\1", message)
-        if not any(answer in message for answer in (NEAREST, _FURTHER, _NONE)):
+        if not any(answer in message for answer in (NEAREST, _FURTHER, _NONE, _RETURNS)):
             # Else the parser of an inner class has answered already
             message = "\n  ".join([message, *self._answers(message)])
         if not self.exit_on_error:
@@ -88,6 +92,10 @@ class Parser(LightningArgumentParser):
             names = [name for name in vars(sys.modules[module]) if not name.startswith("_")]
             known = [f"{module}.{name}" for name in names]
             yield suggestion(f"{module}.{found['name']}", known, kind="class")
+        if (found := _NOT_MADE.search(message)) and _is_silent(imported(found["path"])):
+            base = "nn.Module" if found["base"] == "Module" else found["base"]
+            name = found["path"].rpartition(".")[2]
+            yield f"{found['path']} {_RETURNS}; write def {name}(...) -> {base}:"
 
     def _name(self) -> str:
         return str(getattr(self._made, "__qualname__", self._made))
@@ -178,6 +186,11 @@ def _unimportable(message: str, error: Exception | None) -> str | None:
 def _takes_any(made: Any) -> bool:
     kinds = (parameter.kind for parameter in inspect.signature(made).parameters.values())
     return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _is_silent(made: Any) -> bool:
+    """Whether it is a function without the annotation of what it returns."""
+    return inspect.isfunction(made) and "return" not in made.__annotations__
 
 
 def _classes(action: Any) -> list[type]:

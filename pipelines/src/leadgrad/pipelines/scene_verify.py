@@ -14,7 +14,7 @@ from leadgrad.pipelines.rundir import flatten
 from leadgrad.pipelines.scene_attack import voxelizer_of
 from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
 from leadgrad.pipelines.scene_results import measure_scenes
-from leadgrad.pipelines.verifying import Examined, differences, indices
+from leadgrad.pipelines.verifying import CAUSE, Examined, differences, indices
 from leadgrad.victims.change import voxel_changes
 
 
@@ -60,7 +60,7 @@ def answers(run: SceneDirectory, module: AttackModule) -> Examined:
                 ).sum()
             )
             if changed:
-                problems.append(f"scene {number}: {changed} {side} answers differ")
+                problems.append(f"scene {number}: {changed} {side} answers differ{CAUSE}")
         before, after = (voxelizer.occupied(x) for x in (record.clean_inputs, record.adv_inputs))
         if not torch.equal(voxel_changes(before, after, voxelizer.levels), record.voxels):
             problems.append(f"scene {number}: other voxels were born or died than saved")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,14 @@ SAME = 1e-3
 """Greatest difference of logits, in units of the greatest, that folding of BN explains."""
 
 EVERY_GATE = (
-    "call every gate in every forward, with the samples on its first axis, and multiply by its "
-    "occupancy where its decision does not count"
+    "call every gate in every forward, in the same order and with the samples on its first axis, "
+    "and multiply by its occupancy where its decision does not count"
+)
+
+OWN_PARTS = (
+    "keep all that it computes with in modules, parameters, buffers and methods: lambdas, hooks "
+    "with closures, and parts that were compiled when it was built, still belong to the network "
+    "that was copied"
 )
 
 
@@ -47,13 +54,13 @@ Forward = Callable[[nn.Module], Tensor]
 
 
 def tried(network: nn.Module, forward: Forward) -> Tried:
-    """Runs ``forward`` on a network without gradients, and names what decides."""
+    """Runs ``forward`` on a network, and names what decides."""
     made: list[tuple[str, Decision]] = []
 
     def note(name: str, decision: Decision) -> None:
         made.append((name, decision))
 
-    with ExitStack() as watching, torch.no_grad():
+    with ExitStack() as watching:
         for name, module in network.named_modules():
             if isinstance(module, Decider):
                 watching.enter_context(observed(network, [module], partial(note, name)))
@@ -61,6 +68,7 @@ def tried(network: nn.Module, forward: Forward) -> Tried:
     return Tried(logits, tuple(name for name, _ in made), tuple(each for _, each in made))
 
 
+@torch.no_grad()
 def try_copy(network: nn.Module, victim: nn.Module, forward: Forward) -> Tried:
     """Compares the network with the copy that is attacked; the copy's forward.
 
@@ -84,9 +92,7 @@ def try_copy(network: nn.Module, victim: nn.Module, forward: Forward) -> Tried:
         return copy
     raise ValueError(
         f"an attack is on a copy of the network, and the copy of {name} answers or decides "
-        "otherwise on the first samples; keep all that it computes with in modules, parameters, "
-        "buffers and methods: lambdas, hooks with closures, and parts that were compiled when it "
-        "was built, still belong to the network that was copied"
+        f"otherwise on the first samples; {OWN_PARTS}"
     )
 
 
@@ -126,17 +132,11 @@ def require_samples_first(name: str, forwards: Sequence[Tried]) -> None:
                     "samples, expected the samples on the first axis: move that axis to the front "
                     f"(margin.transpose(0, 1)), and {EVERY_GATE}"
                 )
-        require_same_gates(name, forwards[0].decisions, made.decisions, whole=False)
+        require_same_gates(name, forwards[0], made, whole=False)
 
 
-def require_same_gates(
-    name: str,
-    before: Sequence[Decision] | Sequence[Tensor],
-    after: Sequence[Decision] | Sequence[Tensor],
-    *,
-    whole: bool = True,
-) -> None:
-    """Compares the decisions of two forwards by number and shape.
+def require_same_gates(name: str, before: Tried, after: Tried, *, whole: bool = True) -> None:
+    """Compares the decisions of two forwards by gate and shape, in order.
 
     Args:
         name: Of the network.
@@ -147,20 +147,19 @@ def require_same_gates(
     Raises:
         ValueError: If they are not of the same gates.
     """
-    if len(before) != len(after):
-        raise ValueError(
-            f"{name} took {len(before)} decisions in one forward and {len(after)} in another, so "
-            f"that they cannot be compared one by one; {EVERY_GATE}"
-        )
     start = 0 if whole else 1
-    for number, (one, other) in enumerate(zip(_units(before), _units(after), strict=True)):
-        if one.shape[start:] != other.shape[start:]:
+    pairs = zip_longest(_asked(before, start), _asked(after, start), fillvalue="no gate")
+    for number, (one, other) in enumerate(pairs):
+        if one != other:
             raise ValueError(
-                f"decision {number} of {name} has shape {tuple(one.shape[start:])} in one forward "
-                f"and {tuple(other.shape[start:])} "
-                f"in another, so that they cannot be compared one by one; {EVERY_GATE}"
+                f"decision {number} of {name} is taken by {one} in one forward and by {other} in "
+                f"another, so that they cannot be compared one by one; {EVERY_GATE}"
             )
 
 
-def _units(decisions: Sequence[Decision] | Sequence[Tensor]) -> list[Tensor]:
-    return [each.hard if isinstance(each, Decision) else each for each in decisions]
+def _asked(made: Tried, start: int) -> list[str]:
+    """Which gates have decided, in order, each with its margin's axes from ``start`` on."""
+    return [
+        f"gate {gate!r} on margins of shape {tuple(decision.hard.shape[start:])}"
+        for gate, decision in zip(made.names, made.decisions, strict=True)
+    ]

@@ -26,7 +26,7 @@ from leadgrad.pipelines.rundir import AttackDirectory, RunDirectory, RunError, f
 from leadgrad.pipelines.scene_records import SceneDirectory
 from leadgrad.pipelines.scene_verify import SCENE_CHECKS
 from leadgrad.pipelines.sources import OURS, code_digests
-from leadgrad.pipelines.verifying import Examined, as_bytes, differences, indices
+from leadgrad.pipelines.verifying import CAUSE, Examined, as_bytes, differences, indices
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,6 @@ class Finding:
 
 Examination = Callable[[Any, AttackModule], Examined]
 """Of a run's directory (of images or of scenes) and its attack."""
-
-
-CAUSE = (
-    "; if the files are as the attack wrote them, the network computes with what its arguments, "
-    "seed and state dict do not determine"
-)
 
 
 LATER = ("gates", "compute.executed_share")

@@ -14,6 +14,12 @@ from leadgrad.pipelines.rundir import AttackDirectory, flatten
 Examined = tuple[str, list[str]]
 """A value to print, and what is wrong."""
 
+CAUSE = (
+    "; if the files are as the attack wrote them, the network computes with what its arguments, "
+    "seed and state dict do not determine"
+)
+"""Of answers that are not the saved ones."""
+
 
 def indices(run: AttackDirectory[Any], module: AttackModule) -> Examined:
     """C23: every sample once, in order."""

@@ -4,9 +4,11 @@ from leadgrad.data.base import ImageDataModule, check_batch
 from leadgrad.data.cifar10 import CIFAR10
 from leadgrad.data.digits import Digits
 from leadgrad.data.fake import FakeCIFAR10
+from leadgrad.data.image_arrays import ImageArrays
 from leadgrad.data.rooms import SyntheticRooms
 from leadgrad.data.s3dis import S3DIS
 from leadgrad.data.scannet import ScanNet
+from leadgrad.data.scene_arrays import SceneArrays
 from leadgrad.data.scene_batch import check_scene_batch
 from leadgrad.data.scene_folder import SceneFolder
 from leadgrad.data.scenes import SceneDataModule
@@ -17,8 +19,10 @@ __all__ = [
     "S3DIS",
     "Digits",
     "FakeCIFAR10",
+    "ImageArrays",
     "ImageDataModule",
     "ScanNet",
+    "SceneArrays",
     "SceneDataModule",
     "SceneFolder",
     "StripedBatchSampler",

@@ -20,7 +20,8 @@ class ImageArrays(ImageDataModule):
         labels: Class numbers. Shape: (N,).
         num_classes: Number of classes. None takes that of the names, or the largest label + 1.
         class_names: Name of each class. None calls them "class 0" and so on.
-        splits: Positions of the images of each split. None puts all into "test".
+        splits: Of each split the positions of its images, or a mask of bool over all of them. None
+            puts all into "test".
         batch_size: Samples per batch and device.
         num_workers: Loader processes.
         seed: Seed of the training order.
@@ -40,7 +41,7 @@ class ImageArrays(ImageDataModule):
         *,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
-        splits: Mapping[str, Sequence[int]] | None = None,
+        splits: Mapping[str, ArrayLike] | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,

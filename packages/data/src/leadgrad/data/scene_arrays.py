@@ -26,7 +26,8 @@ class SceneArrays(SceneDataModule):
         class_names: Name of each class. None calls them "class 0" and so on.
         palette: Colour of each class, 8-bit RGB. None takes those of `distinct_colors`.
         names: Name of each scene, no two the same. None calls them "scene_0000" and so on.
-        splits: Numbers of the scenes of each split. None puts all into "test".
+        splits: Of each split the numbers of its scenes, or a mask of bool over all of them. None
+            puts all into "test".
         batch_size: Scenes per batch and device. An attack takes one.
         num_workers: Loader processes.
         seed: Seed of the training order.
@@ -51,7 +52,7 @@ class SceneArrays(SceneDataModule):
         class_names: Sequence[str] | None = None,
         palette: Palette | None = None,
         names: Sequence[str] | None = None,
-        splits: Mapping[str, Sequence[int]] | None = None,
+        splits: Mapping[str, ArrayLike] | None = None,
         batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,

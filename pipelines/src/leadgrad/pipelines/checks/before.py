@@ -7,7 +7,7 @@ the rest.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,13 +89,14 @@ def determinism(subject: Subject) -> Check:
         "seed the victim's randomness, or average the gradient over it (EOT)",
         len(subject),
     )
-    first, decisions = subject.module.decide(subject.images)
+    first = subject.module.tried(subject.images)
     gap, flips = 0.0, 0
     for _ in range(4):
-        again, others = subject.module.decide(subject.images)
-        require_same_gates("the victim", decisions, others)
-        gap = max(gap, _gap(first, again))
-        flips += sum(int((a != b).sum()) for a, b in zip(decisions, others, strict=True))
+        again = subject.module.tried(subject.images)
+        require_same_gates("the victim", first, again)
+        gap = max(gap, _gap(first.logits, again.logits))
+        pairs = zip(first.decisions, again.decisions, strict=True)
+        flips += sum(int((a.hard != b.hard).sum()) for a, b in pairs)
     return ask.warns_if(
         not gap <= LOGITS or flips > 0, f"logits differ by {gap:.2g}, {flips} gate decisions flip"
     )
@@ -138,19 +139,19 @@ def batch_invariance(subject: Subject) -> Check:
         "no BN in train mode, no capacity limit or top-k over the batch",
         len(few),
     )
-    inside, decisions = subject.module.decisions(subject.images)
+    inside = subject.module.tried(subject.images)
     wrong, ties, gap = 0, 0, 0.0
     for row in range(len(few)):
-        alone, own = subject.module.decisions(subject.images[row : row + 1])
-        require_same_gates("the victim", decisions, own, whole=False)
-        mine = [_alone(each, row) for each in decisions]
-        flipped = _first_flip(mine, own)
+        alone = subject.module.tried(subject.images[row : row + 1])
+        require_same_gates("the victim", inside, alone, whole=False)
+        mine = [_alone(each, row) for each in inside.decisions]
+        flipped = _first_flip(mine, alone.decisions)
         if flipped is not None and float(flipped.max()) <= TIE:
             ties += 1
             continue
-        apart = _gap(inside[row : row + 1], alone)
+        apart = _gap(inside.logits[row : row + 1], alone.logits)
         gap = max(gap, apart)
-        same = bool(inside[row].argmax() == alone[0].argmax())
+        same = bool(inside.logits[row].argmax() == alone.logits[0].argmax())
         wrong += not (same and apart <= LOGITS and flipped is None)
     value = f"{wrong} of {len(few)} differ, logits by {gap:.2g}"
     if ties:
@@ -168,7 +169,7 @@ def _alone(decision: Decision, row: int) -> Decision:
     return Decision(margin, hard, occupancy, decision.choices, reached)
 
 
-def _first_flip(one: list[Decision], other: list[Decision]) -> Tensor | None:
+def _first_flip(one: Sequence[Decision], other: Sequence[Decision]) -> Tensor | None:
     """|margin| of the flipped units of the first gate, in order of execution, that has any."""
     for a, b in zip(one, other, strict=True):
         flipped = a.hard != b.hard

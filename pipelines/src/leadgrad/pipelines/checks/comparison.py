@@ -1,4 +1,4 @@
-"""Checks against what others wrote down: C5, a card of the weights, and C21, a tuning record."""
+"""Checks against chance and a card of the weights, C5, and against a tuning record, C21."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.pipelines.results import wilson
 from leadgrad.pipelines.rundir import flatten
 from leadgrad.victims.checkpoints import card_path
 
@@ -156,6 +157,27 @@ def _differences(reported: Reported) -> str:
         "class, arguments, weights and samples are the card's: the code of the network changed, or "
         "answers that are nearly ties fall otherwise on this processor"
     )
+
+
+def above_chance(reported: Reported, classes: int) -> Check:
+    """C5: a victim that is right no more often than chance has nothing to lose in an attack.
+
+    Args:
+        reported: What the run's files say.
+        classes: How many the victim tells apart.
+    """
+    count = int(reported.manifest["count"])
+    ask = Question(
+        "C5",
+        "clean accuracy above chance",
+        f"above {100 / classes:.3g} %, with its 95 % interval",
+        "give the victim's weights (--model.weights), classes in the order that it was trained on, "
+        "or more samples",
+        count,
+    )
+    low, high = wilson(reported.right, count)
+    value = f"{reported.right} of {count} right, {low:.1f} to {high:.1f} %"
+    return ask.warns_if(low <= 100 / classes, value)
 
 
 def against_card(reported: Reported) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from leadgrad.pipelines.checks.methods import Detached, local_slope
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
 from leadgrad.pipelines.checks.truth import truth_of_method
 from leadgrad.pipelines.checks.verdicts import Check, Question
-from leadgrad.pipelines.trial import require_same_gates
+from leadgrad.pipelines.trial import Tried, require_same_gates
 from leadgrad.victims import (
     FGM,
     LGM,
@@ -48,16 +48,16 @@ def consistency(subject: Subject) -> Check:
     # With a graph, as in the attack: a network may take another path without one
     x, victim = subject.images.clone().requires_grad_(), subject.module.victim
     with torch.enable_grad():
-        hard, decisions = under(victim, FGM(), x)
-        steep, steep_decisions = under(victim, LGM(Sigmoid(STEEP)), x)
-        used, used_decisions = under(victim, subject.module.method, x)
-    nearest = torch.stack([_by_sample(each.margin.detach().abs()).amin(1) for each in decisions])
-    clear = nearest.amin(0) > SOFT
-    gap = (hard - steep).detach().abs().amax(1)
-    flips = _change(decisions, steep_decisions).changed
+        hard = under(victim, FGM(), x)
+        steep = under(victim, LGM(Sigmoid(STEEP)), x)
+        used = under(victim, subject.module.method, x)
+    margins = [_by_sample(each.margin.detach().abs()) for each in hard.decisions]
+    clear = torch.cat(margins, 1).amin(1) > SOFT
+    gap = (hard.logits - steep.logits).detach().abs().amax(1)
+    flips = _change(hard, steep).changed
     wrong = int((clear & (~(gap <= CONSISTENT) | (flips > 0))).sum())
-    answers = float((used.argmax(1) == hard.argmax(1)).double().mean())
-    change = _change(decisions, used_decisions)
+    answers = float((used.logits.argmax(1) == hard.logits.argmax(1)).double().mean())
+    change = _change(hard, used)
     kept = 1 - float(change.changed.double().mean()) / int(change.total[0])
     value = (
         f"{wrong} of {int(clear.sum())} differ; under the method used {100 * answers:.1f} % of "
@@ -75,10 +75,10 @@ def _by_sample(units: Tensor) -> Tensor:
     return units.reshape(len(units), -1)
 
 
-def _change(one: list[Decision], other: list[Decision]) -> Change:
+def _change(one: Tried, other: Tried) -> Change:
     """Decisions that differ, per sample."""
     require_same_gates("the victim", one, other)
-    return architecture_change(one, other)
+    return architecture_change(one.decisions, other.decisions)
 
 
 def connection(subject: Subject) -> Check:
@@ -99,13 +99,14 @@ def connection(subject: Subject) -> Check:
         return ask.skipped(NO_GATES)
     with torch.enable_grad():
         x = subject.images.clone().requires_grad_()
-        logits, decisions = under(subject.module.victim, method, x)
+        made = under(subject.module.victim, method, x)
+        decisions = made.decisions
         slopes = [local_slope(method, each) for each in decisions]
         if all(slope is None for slope in slopes):
             leaks = sum(each.occupancy.requires_grad for each in decisions)
             value = f"{type(method).__name__} freezes occupancies; {leaks} gates pass a gradient"
             return ask.fails_if(leaks > 0, value)
-        answer = subject.module.answer(logits, [each.executed for each in decisions])
+        answer = subject.module.answer(made.logits, [each.executed for each in decisions])
         loose = _loose_gates(subject.loss(answer).sum(), decisions)
     if loose:
         return ask.failed(f"{loose} of {len(decisions)} gates are disconnected")
@@ -119,7 +120,26 @@ def connection(subject: Subject) -> Check:
     return ask.passed(value) if leading > 0 else ask.failed(value, remedy)
 
 
-def _loose_gates(loss: Tensor, decisions: list[Decision]) -> int:
+def variation(subject: Subject) -> Check:
+    """C10: some gate decides otherwise for one image than for another."""
+    ask = Question(
+        "C10",
+        "decisions depend on the image",
+        "a gate that does not decide the same for all images",
+        "such a network is static, with nothing to lead; check its weights and the scale of its "
+        "margins",
+        len(subject),
+    )
+    if not subject.gated:
+        return ask.skipped(NO_GATES)
+    if len(subject) < 2:
+        return ask.skipped("one image shows no difference")
+    decisions = subject.module.decide(subject.images)[1]
+    varying = sum(bool((hard != hard[:1]).any()) for hard in decisions)
+    return ask.warns_if(not varying, f"{varying} of {len(decisions)} gates vary")
+
+
+def _loose_gates(loss: Tensor, decisions: Sequence[Decision]) -> int:
     """Gates whose margin does not depend on the images, or does not reach the loss."""
     tied = [each.margin for each in decisions if each.margin.requires_grad]
     if not tied or not loss.requires_grad:
@@ -132,8 +152,8 @@ def _gradient(subject: Subject, method: GradientMethod) -> Tensor:
     """Of the attack's loss under a method; zero where there is none."""
 
     def model(x: Tensor) -> Answer:
-        logits, decisions = under(subject.module.victim, method, x)
-        return subject.module.answer(logits, [each.executed for each in decisions])
+        made = under(subject.module.victim, method, x)
+        return subject.module.answer(made.logits, [each.executed for each in made.decisions])
 
     gradient = subject.gradient(model)
     return torch.zeros_like(subject.images) if gradient is None else gradient

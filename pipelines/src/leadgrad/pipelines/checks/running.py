@@ -10,9 +10,14 @@ from typing import TypeVar
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.checks.after import AFTER
 from leadgrad.pipelines.checks.before import BEFORE
-from leadgrad.pipelines.checks.comparison import Reported, against_card, fair_comparison
+from leadgrad.pipelines.checks.comparison import (
+    Reported,
+    above_chance,
+    against_card,
+    fair_comparison,
+)
 from leadgrad.pipelines.checks.during import DURING, Trace
-from leadgrad.pipelines.checks.gating import GATING
+from leadgrad.pipelines.checks.gating import GATING, variation
 from leadgrad.pipelines.checks.subject import Subject, untouched
 from leadgrad.pipelines.checks.truth import truth_of_frozen
 from leadgrad.pipelines.checks.verdicts import Check, Level, Question
@@ -36,7 +41,7 @@ def run_checks(subject: Subject, level: Level, reported: Reported) -> list[Check
     if level == "off":
         return []
     with untouched(subject.module), _each_method(subject.module) as methods:
-        once = (*BEFORE, ("C8", truth_of_frozen))
+        once = (*BEFORE, ("C8", truth_of_frozen), ("C10", variation))
         checks = [made(id_, check, subject) for id_, check in once]
         for method in methods:
             subject.module.method = method
@@ -45,6 +50,7 @@ def run_checks(subject: Subject, level: Level, reported: Reported) -> list[Check
             if len(methods) > 1:
                 found = [replace(check, name=f"{check.name}, {method}") for check in found]
             checks += found
+        checks.append(made("C5", lambda given: above_chance(reported, given.classes), subject))
     checks.append(against_card(reported))
     checks.append(fair_comparison(reported.tuning, reported.manifest))
     return sorted(checks, key=lambda check: int(check.id[1:]))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from leadgrad.attacks import Answer, Attack, Model
 from leadgrad.pipelines.attack_module import AttackModule
 from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.victims import Decision, GradientMethod, gradient_method, record_decisions
+from leadgrad.pipelines.trial import Tried, tried
+from leadgrad.victims import GradientMethod, gradient_method
 from leadgrad.victims.gates import gates
 
 SAMPLES = 64
@@ -69,6 +70,11 @@ class Subject:
         """Whether the victim has gates."""
         return bool(gates(self.module.victim))
 
+    @property
+    def classes(self) -> int:
+        """How many the victim tells apart."""
+        return self.logits(self.images[:1]).shape[1]
+
     def rows(self, chosen: Tensor | slice) -> Subject:
         """The same attack on some of the samples; ``chosen`` is a mask (N,), or a slice."""
         index = self.index[chosen if isinstance(chosen, slice) else chosen.cpu()]
@@ -117,11 +123,10 @@ class Subject:
         return gradient
 
 
-def under(network: nn.Module, method: GradientMethod, x: Tensor) -> tuple[Tensor, list[Decision]]:
+def under(network: nn.Module, method: GradientMethod, x: Tensor) -> Tried:
     """Logits and decisions of one forward under a gradient method."""
-    with gradient_method(network, method), record_decisions(network) as record:
-        logits: Tensor = network(x.clone())  # a network may work in place
-    return logits, record
+    with gradient_method(network, method):
+        return tried(network, lambda given: given(x.clone()))  # a network may work in place
 
 
 @contextmanager

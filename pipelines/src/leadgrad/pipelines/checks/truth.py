@@ -77,7 +77,7 @@ def _truth(subject: Subject, ask: Question, method: GradientMethod) -> Check:
         return ask.warned(forward.value, "the method says another gradient than its values'")
     mix, directions = _draws(few, classes)
     mix, directions = mix.to(x), directions.to(x)
-    gradient = _gradient(lambda at: (under(network, method, at)[0] * mix).sum(), x)
+    gradient = _gradient(lambda at: (under(network, method, at).logits * mix).sum(), x)
     claimed = (gradient * directions).flatten(1).sum(1)
     greatest = float("inf")
     error_of_sample = torch.full((len(few),), torch.inf, device=x.device, dtype=x.dtype)
@@ -121,13 +121,13 @@ def differentiable(network: nn.Module, method: GradientMethod, x: Tensor) -> For
         method, whose gradient is that of no forward.
     """
     with torch.no_grad():
-        _, decisions = under(network, method, x)
+        decisions = under(network, method, x).decisions
     relation = kind(method, decisions)
     if relation is Kind.FROZEN:
         held = [each.occupancy for each in decisions]
-        return lambda at: under(network, Replay(held), at)[0]
+        return lambda at: under(network, Replay(held), at).logits
     if relation is Kind.RELAXED:
-        return lambda at: under(network, Held(method, decisions), at)[0]
+        return lambda at: under(network, Held(method, decisions), at).logits
     return relation
 
 
