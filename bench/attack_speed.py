@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from leadgrad.attacks import FGSM, PixelLinf, cross_entropy, input_gradient
-from leadgrad.pipelines.bfloat16 import native_bfloat16
+from leadgrad.pipelines.attack.bfloat16 import native_bfloat16
 from leadgrad.victims import (
     FGM,
     LGM,

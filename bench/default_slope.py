@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import torch
-from torch import Tensor
 
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.data import CIFAR10
-from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.attack.module import AttackModule
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.tuning import resisting
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.tasks import ImageClassification
 from leadgrad.victims import FGM, LGM, GradientMethod, RelativeSigmoid, Sigmoid, load_published
 
 BUDGETS = (1, 2, 4, 8)
@@ -38,14 +38,16 @@ def contestants() -> dict[str, GradientMethod]:
     return methods
 
 
-def table(card: Card, images: Tensor, labels: Tensor) -> list[str]:
+def table(card: Card, data: CIFAR10) -> list[str]:
     """One victim's lines: accuracy in percent for each budget, and the mean over the budgets."""
     network = load_published(instantiate(card.content["network"]), card.weights)
     left = {}
     for eps in BUDGETS:
         attack = FGSM(PixelLinf(eps, convention="doubled"))
         for name, method in contestants().items():
-            left[name, eps] = resisting(AttackModule(network, attack, method), images, labels)
+            module = AttackModule(network, attack, method)
+            module.task = ImageClassification()
+            left[name, eps] = resisting(module, data.batches("validation", 250, count=data.limit))
 
     def percent(names: Sequence[str]) -> list[float]:
         together = (torch.stack([left[name, eps] for name in names]).all(0) for eps in BUDGETS)
@@ -63,7 +65,7 @@ def table(card: Card, images: Tensor, labels: Tensor) -> list[str]:
     shown = [*best[:5], default, UNLED]
     rows |= {" + ".join(pair): percent(pair) for pair in shown}
     sha256 = card.content["sha256"][:8]
-    title = f"\n**{card.name}**, SHA-256 {sha256}, {len(images)} validation images\n"
+    title = f"\n**{card.name}**, SHA-256 {sha256}, {data.manifest()['count']} validation images\n"
     head = ["surrogate", *(f"ε {eps}" for eps in BUDGETS), "mean"]
     lines = [title, "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for name, values in rows.items():
@@ -79,10 +81,9 @@ def main() -> None:
     parser.add_argument("--root", default="data", help="Of CIFAR-10")
     parser.add_argument("--limit", type=int, default=500, help="Validation images")
     options = parser.parse_args()
-    samples = CIFAR10(options.root).split("validation").first(options.limit)
-    images, labels = samples.images.float() / 255, samples.labels
+    data = CIFAR10(options.root, limit=options.limit)
     for weights in options.weights:
-        print("\n".join(table(Card.read(weights), images, labels)), flush=True)
+        print("\n".join(table(Card.read(weights), data)), flush=True)
 
 
 if __name__ == "__main__":

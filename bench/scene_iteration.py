@@ -47,7 +47,7 @@ class Scene:
         torch.manual_seed(0)
         data = SyntheticRooms(points=options.points, test_rooms=1)
         batch = next(iter(data.test_dataloader()))
-        self.coords, self.color, self.labels = batch["coords"], batch["color"], batch["label"]
+        self.coords, self.features, self.labels = batch["coords"], batch["features"], batch["label"]
         arguments = {**SMALL, "blocks": (1,) * 8} if options.small else {}
         self.networks = {
             recompute: MinkUNet(20, options.voxel_m, recompute=recompute, **arguments)
@@ -70,7 +70,7 @@ class Scene:
         """M' / M at a step."""
         network = self.networks[True]
         with torch.no_grad(), gradient_method(network, VoxelLGM(), self.reach(step_m)):
-            voxels = network.voxelizer(self.coords, self.color)
+            voxels = network.voxelizer(self.coords, self.features)
         return len(voxels.tensor.coords) / voxels.occupied
 
     def reach(self, step_m: float) -> Reach:
@@ -80,8 +80,8 @@ class Scene:
     def first(self, count: int) -> Scene:
         """The same with the first points only."""
         few = copy.copy(self)
-        few.coords, few.color, few.labels = (
-            x[:count] for x in (self.coords, self.color, self.labels)
+        few.coords, few.features, few.labels = (
+            x[:count] for x in (self.coords, self.features, self.labels)
         )
         return few
 
@@ -89,7 +89,7 @@ class Scene:
         """One contestant: a forward, and for gradients a backward."""
         if name == "exact forward":
             with torch.no_grad():
-                self.networks[True](self.coords, self.color)
+                self.networks[True](self.coords, self.features)
             return
         method: GradientMethod = VoxelFGM() if name == "FGM" else VoxelLGM(Sigmoid(10.0))
         self._gradient(self.networks[name != "LGM, all kept"], method)
@@ -97,7 +97,7 @@ class Scene:
     def _gradient(self, network: MinkUNet, method: GradientMethod) -> Tensor:
         x = self.coords.clone().requires_grad_()
         with gradient_method(network, method, self.reach(self.step_m)):
-            logits = network(x, self.color)
+            logits = network(x, self.features)
         loss = point_cross_entropy(logits, self.labels).sum()
         (gradient,) = torch.autograd.grad(loss, x)
         return gradient
@@ -150,7 +150,7 @@ def main() -> None:
             if repeat:  # the first round warms up
                 times[name].append(spent)
     with torch.no_grad():
-        voxels = len(scene.networks[True].voxelizer(scene.coords, scene.color).tensor.coords)
+        voxels = len(scene.networks[True].voxelizer(scene.coords, scene.features).tensor.coords)
     print(
         f"{len(scene.coords):,} points, {voxels:,} voxels of {options.voxel_m:g} m, "
         f"M'/M {scene.candidates(scene.step_m):.2f}, {torch.get_num_threads()} threads\n"

@@ -1,13 +1,16 @@
 """Small subjects of the sanity checks: sound ones, and ways to plant a fault in them."""
 
+from dataclasses import replace
+
 import torch
 from own_victims import OwnGated
 from torch import nn
 
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.data import FakeCIFAR10
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.checks import Reported, Subject, run_checks
+from leadgrad.pipelines.tasks import ImageClassification
 from leadgrad.victims import LGM, Sigmoid, record_decisions
 
 SAMPLES = 16
@@ -31,10 +34,26 @@ def network(cls=OwnGated, **arguments):
 
 def subject(victim: nn.Module, attack=None, method=LEADING) -> Subject:
     """The first images, each labelled as the victim answers, so that all are worth attacking."""
-    module = AttackModule(victim, attack or FGSM(PixelLinf(8)), method)
     images = DATA.split("test").images.float() / 255
-    labels = module.decide(images)[0].argmax(1)
-    return Subject(module, images, labels, torch.arange(SAMPLES))
+    return of_images(images_module(victim, attack or FGSM(PixelLinf(8)), method), images)
+
+
+def images_module(*arguments) -> AttackModule:
+    module = AttackModule(*arguments)
+    module.task = ImageClassification()
+    return module
+
+
+def of_images(module: AttackModule, images: torch.Tensor, twin=None) -> Subject:
+    """Images that are labelled as the victim answers."""
+    batch = {"image": images, "index": torch.arange(len(images))}
+    labels = module.attempt(batch).logits(images).argmax(1)
+    return Subject(module, {**batch, "label": labels}, twin)
+
+
+def changed(checked: Subject, **batch) -> Subject:
+    """The same with other parts of the batch."""
+    return replace(checked, batch={**checked.batch, **batch})
 
 
 def reported(**changes) -> Reported:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.victims import Gate
-from leadgrad.victims.voxelize import Voxelizer
+from leadgrad.victims.occupancy.voxelize import Voxelizer
 
 
 class OwnGated(nn.Module):
@@ -55,13 +55,13 @@ class BrokenInLaterRanks(SlowGated):
 
 
 class OwnVoxels(nn.Module):
-    """Voxels' colours to logits, neighbours unseen; counted at two strides."""
+    """Voxels' features to logits, neighbours unseen; counted at two strides."""
 
     def __init__(self, num_classes: int = 20) -> None:
         super().__init__()
         self.voxelizer = Voxelizer(0.3, levels=2)
         self.head = nn.Linear(3, num_classes)
 
-    def forward(self, coords: Tensor, color: Tensor, scene: Tensor | None = None) -> Tensor:
-        voxels = self.voxelizer(coords, color, scene)
+    def forward(self, coords: Tensor, features: Tensor, scene: Tensor | None = None) -> Tensor:
+        voxels = self.voxelizer(coords, features, scene)
         return voxels.readout(self.head(voxels.tensor.feats))

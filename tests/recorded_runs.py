@@ -19,7 +19,7 @@ from run_config import attack, attack_config, changed, node, threat
 from scene_config import published_voxel_network, scene_config, surrogate
 from scene_config import threat as point_threat
 
-from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.victims import SkipNet, record_decisions, save_weights
 
 RECORDS = Path(__file__).parent / "recorded"

@@ -7,7 +7,7 @@ import types
 from pathlib import Path
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 
 def node(class_path: str, **init_args: object) -> dict:
@@ -41,9 +41,9 @@ def fit_config(**changes: object) -> dict:
     """A SkipNet on 32 images: four epochs of four steps."""
     config = {
         "model": node(
-            "leadgrad.victims.skipnet_training.SkipNetClassifier",
+            "leadgrad.victims.training.skipnet.SkipNetClassifier",
             network=node("leadgrad.victims.SkipNet", depth=8, num_classes=2),
-            recipe=node("leadgrad.victims.recipe.SGDOneCycle"),
+            recipe=node("leadgrad.victims.training.recipe.SGDOneCycle"),
         ),
         "data": node(
             "leadgrad.data.FakeCIFAR10", batch_size=8, train_size=32, eval_size=12, **SMALL

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE = 1800  # seconds until a process counts as hanging: ten times what slow machines need
-PRELOADED = ["attack_cli", "train_cli", "verify"]
+PRELOADED = ["commands.attack", "commands.fit", "commands.verify"]
 
 started: list[int] = []
 """Process groups of this test's commands, which the fixture of conftest.py ends."""
@@ -37,7 +37,7 @@ def run_command(args: Sequence[str], log: str, environment: dict[str, str]) -> N
         "fork", force=True
     )  # of loader workers, as by default on Linux
     os.environ.update(environment)
-    meeting = importlib.import_module("leadgrad.pipelines.meeting")
+    meeting = importlib.import_module("leadgrad.pipelines.processes.meeting")
     meeting.FIRST_NOTICE_S = float(environment.get("FIRST_NOTICE_S", meeting.FIRST_NOTICE_S))
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)

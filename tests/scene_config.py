@@ -52,12 +52,12 @@ def random_voxel_network():
     data = SyntheticRooms(points=1500)
     network.train()
     for batch in data.test_dataloader():
-        network(batch["coords"], batch["color"])  # batch norms that fit the rooms
+        network(batch["coords"], batch["features"])  # batch norms that fit the rooms
     network.eval()
     with torch.no_grad():
         network.final.kernel.mul_(5)
         batch = next(iter(data.test_dataloader()))
-        network.final.bias.sub_(network(batch["coords"], batch["color"]).mean(0))
+        network.final.bias.sub_(network(batch["coords"], batch["features"]).mean(0))
     return network
 
 

@@ -5,7 +5,7 @@ import torch
 from run_config import arguments, attack_config, node
 from run_processes import PATIENCE, start_script
 
-from leadgrad.pipelines.bfloat16 import native_bfloat16, slow_bfloat16
+from leadgrad.pipelines.attack.bfloat16 import native_bfloat16, slow_bfloat16
 
 OLD = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 CPU = torch.device("cpu")
@@ -37,5 +37,5 @@ def test_nothing_is_said_where_bfloat16_is_not_slow_or_not_asked_for(monkeypatch
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert slow_bfloat16("float32", CPU) is None
     assert slow_bfloat16("bfloat16", torch.device("cuda")) is None
-    monkeypatch.setattr("leadgrad.pipelines.bfloat16.native_bfloat16", lambda: True)
+    monkeypatch.setattr("leadgrad.pipelines.attack.bfloat16.native_bfloat16", lambda: True)
     assert slow_bfloat16("bfloat16", CPU) is None

@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from checks_subjects import network, subject, verdicts
+from checks_subjects import changed, network, of_images, subject, verdicts
 from own_victims import OwnGated
 from torch import nn
 
 from leadgrad.attacks import FGSM, IFGSM, PGD, Attack, PixelLinf, RandomNoise, ThreatModel
 from leadgrad.pipelines.checks import after, during
 from leadgrad.pipelines.checks.during import Trace
-from leadgrad.pipelines.checks.square_search import SquareSearch
+from leadgrad.pipelines.tasks.images import probes
+from leadgrad.pipelines.tasks.images.square_search import SquareSearch
 from leadgrad.victims import FGM, LGM, Constant, Gate
 
 EPS_8 = PixelLinf(8)
@@ -45,9 +46,7 @@ def images_of(means):
 def linear(means, attack, masked=1.0):
     """Images of one colour each, all right."""
     checked = subject(Linear(masked), attack, FGM())
-    images = images_of(means)
-    labels = checked.module.decide(images)[0].argmax(1)
-    return replace(checked, images=images, labels=labels, index=torch.arange(len(means)))
+    return of_images(checked.module, images_of(means))
 
 
 NEAR = [level / 255 for level in (129, 131, 133, 135, 140, 142, 144, 158)]
@@ -60,11 +59,11 @@ def trace(attack, masked=1.0, means=NEAR):
 
 def test_a_trace_is_the_attack():
     made = trace(IFGSM(EPS_8, steps=8))
-    assert made.losses.shape == made.reached.shape == (8, 8)
-    assert made.won.tolist() == [True] * 4 + [False] * 4
+    assert made.losses.shape == made.on_the_way.shape == (8, 8)
+    assert made.taken.tolist() == [1] * 4 + [0] * 4
     # The clean images first, then after each step: the victim falls when the mean has passed 0.5
-    assert made.reached.sum(0).tolist() == [6, 4, 2, 0, 0, 0, 0, 0]
-    assert torch.equal(made.adv, made.subject.attacked(IFGSM(EPS_8, steps=8)))
+    assert made.on_the_way.sum(0).tolist() == [6, 4, 2, 0, 0, 0, 0, 0]
+    assert torch.equal(made.adv, made.subject.attacked())
 
 
 def test_a_trace_of_restarts_holds_the_calls_on_the_whole_batch():
@@ -135,7 +134,7 @@ def test_c14_a_loss_that_falls():
 
 def test_nothing_to_attack_and_no_gradient():
     wrong = linear(NEAR, FGSM(EPS_8))
-    wrong = replace(wrong, labels=1 - wrong.labels)
+    wrong = changed(wrong, label=1 - wrong.labels)
     assert Trace.of(wrong) is None
     for _, check in (*during.DURING, *after.AFTER):
         assert check(None).verdict == "SKIP"
@@ -188,7 +187,7 @@ def test_c16_more_budget_wins_less():
     faulty = replace(made, subject=Faked(made.subject, falling))
     check = after.falls_with_budget(faulty)
     assert check.verdict == "WARN"
-    assert check.value == "76.6 → 53.1 → 29.7 → 6.2 % won"
+    assert check.value == "76.6 → 53.1 → 29.7 → 6.2 % won with 1, 5, 10, 20"
     assert after.falls_with_budget(made).verdict == "PASS"
 
 
@@ -196,8 +195,11 @@ class Faked:
     """A subject whose successes are made up."""
 
     def __init__(self, real, reached):
-        self.module, self.images, self.labels = real.module, real.images, real.labels
-        self.attacked, self.reached = real.attacked, reached
+        self.module, self.task, self.attacked = real.module, real.task, real.attacked
+        self.taken_at = lambda x: reached(x).double()
+
+    def by(self, attack):
+        return self
 
     def __len__(self):
         return 64
@@ -268,24 +270,25 @@ def test_square_search_belongs_to_samples_and_keeps_the_budget():
     subject_ = linear(NEAR, FGSM(EPS_8))
     threat = PixelLinf(8, valid_ratio=0.5)
     search = SquareSearch(threat, 40)
-    whole = subject_.attacked(search)
-    threat.check(whole, subject_.images)
+    whole = subject_.by(search).attacked()
+    threat.check(whole, subject_.inputs)
     parts = [subject_.rows(slice(start, start + 3)) for start in (0, 3, 6)]
-    assert torch.equal(torch.cat([part.attacked(search) for part in parts]), whole)
-    assert not torch.equal(whole, subject_.images)
+    assert torch.equal(torch.cat([part.by(search).attacked() for part in parts]), whole)
+    assert not torch.equal(whole, subject_.inputs)
 
 
 def test_square_search_finds_more_with_more_queries():
     subject_ = linear(NEAR, FGSM(EPS_8))
     wins = [
-        int(subject_.reached(subject_.attacked(SquareSearch(EPS_8, q))).sum()) for q in (1, 300)
+        int(subject_.taken_at(subject_.by(SquareSearch(EPS_8, q)).attacked()).sum())
+        for q in (1, 300)
     ]
     assert wins[0] < wins[1] <= 4
 
 
 def test_all_of_a_gated_network(monkeypatch):
     """Untrained, so that any verdict may come: all of them do, and twice the same."""
-    monkeypatch.setattr(after, "QUERIES", 50)
+    monkeypatch.setattr(probes, "QUERIES", 50)
     own = subject(network(OwnGated), IFGSM(PixelLinf(60), steps=4, step_size_255=20))
     first, again = (verdicts(own, "full") for _ in range(2))
     assert first == again

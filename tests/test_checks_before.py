@@ -1,10 +1,8 @@
 """C1 to C4, C6 and C9 on sound victims, and on planted faults that they must find."""
 
-import dataclasses
-
 import pytest
 import torch
-from checks_subjects import network, subject, verdicts
+from checks_subjects import changed, network, subject, verdicts
 from own_victims import OwnGated
 from torch import nn
 
@@ -28,7 +26,7 @@ def test_sound_victims_fail_nothing(family):
 
 def with_images(change):
     sound = subject(network())
-    return dataclasses.replace(sound, images=change(sound.images))
+    return changed(sound, image=change(sound.inputs))
 
 
 @pytest.mark.parametrize(
@@ -207,12 +205,12 @@ class Cut(OwnGated):
 def test_c9_no_gradient_at_all():
     check = before.gradients(subject(network(Cut), method=FGM()))
     assert check.verdict == "FAIL"
-    assert "do not depend on the images" in check.value
+    assert "do not depend on the inputs" in check.value
 
 
 def test_c9_nothing_to_attack():
     sound = subject(network())
-    wrong = dataclasses.replace(sound, labels=(sound.labels + 1) % 4)
+    wrong = changed(sound, label=(sound.labels + 1) % 4)
     assert before.gradients(wrong).verdict == "SKIP"
 
 

@@ -11,7 +11,7 @@ from run_config import LGM, arguments, attack_config, class_path, node, threat
 from leadgrad.pipelines.checks import Check, Checked, Verdict, stored
 from leadgrad.pipelines.checks.comparison import Reported, against_card
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 # An untrained network of two classes may answer with one of them whatever it sees, which fails C15
 ALLOWED = "--allow_failed_checks=true"

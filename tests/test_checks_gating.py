@@ -268,7 +268,7 @@ def test_c10_no_gate_varies_between_images():
     check = variation(still)
     assert (check.id, check.verdict) == ("C10", "WARN")
     assert check.value == "0 of 2 gates vary"
-    assert "decisions depend on the image" in [
+    assert "decisions depend on the sample" in [
         each.name for each in run_checks(still, "fast", reported()) if each.verdict == "WARN"
     ]
     assert variation(still.rows(slice(1))).verdict == "SKIP"

@@ -12,7 +12,7 @@ from run_config import arguments, attack, attack_config
 from safetensors.torch import load_file
 
 from leadgrad.pipelines.cli import COMMANDS, main
-from leadgrad.pipelines.failures import explained
+from leadgrad.pipelines.commands.failures import explained
 
 
 def out_of_memory():
@@ -102,7 +102,7 @@ def test_a_run_without_its_configuration(run, capsys):
     del content["fingerprint"]["data"]["count"]
     (run / "run.json").write_text(json.dumps(content))
     line = last_error(["verify", str(run)], capsys)
-    assert "leadgrad.pipelines.verify, line " in line
+    assert "leadgrad.pipelines.api.verifying, line " in line
     assert "read a file that lacks the key 'count'; restore it, or make it anew" in line
 
 
@@ -120,7 +120,7 @@ def test_a_trainer_that_this_machine_cannot_be(tmp_path, capsys):
 
 
 def test_every_command_has_an_early_answer():
-    from leadgrad.pipelines.arguments import PARSERS
-    from leadgrad.pipelines.usage import USAGES
+    from leadgrad.pipelines.commands.arguments import PARSERS
+    from leadgrad.pipelines.commands.usage import USAGES
 
     assert set(COMMANDS) == {*PARSERS, *USAGES, "table"}

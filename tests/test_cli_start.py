@@ -11,13 +11,13 @@ import yaml
 from run_config import attack_config, fit_config
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.early import check_early
-from leadgrad.pipelines.usage import TABLE_USAGES, USAGES
+from leadgrad.pipelines.commands.early import check_early
+from leadgrad.pipelines.commands.usage import TABLE_USAGES, USAGES
 from leadgrad.victims import SkipNet, save_weights
 
 HEAVY = ("torch", "lightning", "torchmetrics", "tensorboard", "matplotlib", "scipy", "sklearn")
 CARD = "nothing.json is no card of a published victim"
-NO_ZOO = ["--skipnet=null", "--dynconv=null", "--static=[]"]
+NO_ZOO = ["--victims={}", "--static=[]"]
 # Command line; status; what is said
 ANSWERS = [
     (["attack"], 2, "required: model.network, model.attack, data, run_dir"),
@@ -40,13 +40,13 @@ ANSWERS = [
     (["publish", "/nowhere", "a.safetensors", "--device=x"], 1, "holds no finished fit"),
     (["publish", "/nowhere", "a.pt", "--device=x"], 1, "must end in .safetensors, got a.pt"),
     (["prepare", "s3dis", "--source=/nowhere", "--root=x"], 1, "there is no folder /nowhere"),
-    (["table", "1", "--skipnet=nothing.safetensors"], 1, CARD),
-    (["table", "1", "--skipnet=null", "--dynconv=null", "--static=[nothing.safetensors]"], 1, CARD),
+    (["table", "1", "--victims.SkipNet=nothing.safetensors"], 1, CARD),
+    (["table", "1", "--victims={}", "--static=[nothing.safetensors]"], 1, CARD),
     (["table", "3", "--victim", "nothing.safetensors"], 1, CARD),
     (["table", "1", *NO_ZOO, "--tuning=t"], 1, "t is no tuning record: there is no such file"),
     (["table", "3", "--victin=x"], 2, "the nearest valid one is 'victim'"),
     (["table", "2"], 2, "N is one of 1, strong, 3, 4, 6, 7"),
-    (["tune", "--dynconv=null", "--skipnet=nothing.safetensors"], 1, CARD),
+    (["tune", "--victims.DynConv=null", "--victims.SkipNet=nothing.safetensors"], 1, CARD),
     (["tune", "--slope=3"], 2, "the nearest valid one is 'slopes'"),
     *[([command, "--help"], 0, "--run_dir DIR") for command in ("attack", "fit", "validate")],
     *[([*table, "--help"], 0, "usage: leadgrad ") for table in (["table", "1"], ["table", "6"])],
@@ -137,9 +137,12 @@ def keys_of(command, monkeypatch) -> set[str]:
     return {key for key in keys if not key.endswith(".help")}
 
 
-@pytest.mark.parametrize("command", ["attack", "fit", "validate", "tune", *TABLE_USAGES])
+@pytest.mark.parametrize("command", [*USAGES, *TABLE_USAGES])
 def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
-    from leadgrad.pipelines import attack_cli, table_cli, train_cli
+    from leadgrad.pipelines.commands import attack as attack_cli
+    from leadgrad.pipelines.commands import fit as train_cli
+    from leadgrad.pipelines.commands import sweep
+    from leadgrad.pipelines.commands import table as table_cli
     from leadgrad.pipelines.paper import tune_cli
 
     real = {
@@ -147,6 +150,7 @@ def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
         "fit": lambda: train_cli.TrainCLI([]),
         "validate": lambda: train_cli.TrainCLI([]),
         "tune": lambda: tune_cli.main([]),
+        "sweep": lambda: sweep.main([]),
     }
     keys = keys_of(real.get(command, lambda: table_cli.main([command])), monkeypatch)
     usage = USAGES.get(command) or TABLE_USAGES[command]

@@ -12,9 +12,9 @@ import yaml
 import leadgrad
 from leadgrad.data import s3dis, scannet
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.victims import FGM
-from leadgrad.victims.recipe import SGDOneCycle, SGDPolynomial
+from leadgrad.victims.training.recipe import SGDOneCycle, SGDPolynomial
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -53,9 +53,9 @@ def assert_classes_have_their_own_defaults(written: object, parsed: object) -> N
 
 def test_a_class_chosen_on_the_command_line_has_its_own_defaults(tmp_path, capsys):
     options = [
-        "--model=leadgrad.victims.dynconv_training.DynConvClassifier",
+        "--model=leadgrad.victims.training.dynconv.DynConvClassifier",
         "--model.network=leadgrad.victims.DynConv",
-        "--model.recipe=leadgrad.victims.recipe.SGDOneCycle",
+        "--model.recipe=leadgrad.victims.training.recipe.SGDOneCycle",
         "--data=leadgrad.data.Digits",
         f"--run_dir={tmp_path}",
     ]

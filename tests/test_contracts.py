@@ -39,8 +39,9 @@ from leadgrad.data import (
     SceneDataModule,
     check_batch,
 )
-from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.records import BatchRecord
+from leadgrad.pipelines.attack.module import AttackModule
+from leadgrad.pipelines.tasks import ImageClassification
+from leadgrad.pipelines.tasks.images.records import BatchRecord
 from leadgrad.victims import FGM, LGM, DynConv, Gate, GatedNetwork, ResNet, Sigmoid, SkipNet
 
 DATA = {
@@ -170,6 +171,19 @@ def images() -> torch.Tensor:
     return FakeCIFAR10(eval_size=6).split("test").images.float() / 255
 
 
+def images_attempt(images, *arguments):
+    """An attack on images whose labels play no part."""
+    module = AttackModule(*arguments)
+    module.task = ImageClassification()
+    rows = torch.arange(len(images))
+    return module.attempt({"image": images, "label": rows, "index": rows})
+
+
+def decide(attempt, images):
+    made = attempt.tried(images)
+    return made.logits, made.hard
+
+
 def test_a_victim_is_a_model(network, images):
     """Inputs (N, 3, H, W) in [0, 1] to finite logits (N, K), not probabilities, of any N."""
     logits = network(images)
@@ -182,19 +196,19 @@ def test_a_victim_is_a_model(network, images):
 
 def test_a_sample_does_not_depend_on_its_batch(network, images):
     """Check C6: predictions and decisions alone are those inside the batch."""
-    module = AttackModule(network, ANY)
-    logits, decisions = module.decide(images)
+    attempt = images_attempt(images, network, ANY)
+    logits, decisions = decide(attempt, images)
     for row in range(len(images)):
-        alone, own = module.decide(images[row : row + 1])
+        alone, own = decide(attempt, images[row : row + 1])
         torch.testing.assert_close(alone[0], logits[row], atol=1e-4, rtol=1e-4)
         assert all(torch.equal(a[0], b[row]) for a, b in zip(own, decisions, strict=True))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_surrogate_has_a_gradient(network, images, method):
-    module = AttackModule(network, ANY, METHODS[method])
+    attempt = images_attempt(images, network, ANY, METHODS[method])
     images = images.requires_grad_()
-    (gradient,) = torch.autograd.grad(module.surrogate(images).sum(), images)
+    (gradient,) = torch.autograd.grad(attempt.surrogate(images).sum(), images)
     assert bool(gradient.isfinite().all())
     assert bool((gradient.flatten(1) != 0).any(1).all())
 
@@ -205,7 +219,7 @@ def test_methods_change_gradients_only_where_there_are_gates(network, images, me
     gradients = []
     for used in (FGM(), METHODS[method]):
         x = images.clone().requires_grad_()
-        logits = AttackModule(network, ANY, used).surrogate(x)
+        logits = images_attempt(images, network, ANY, used).surrogate(x)
         gradients.append(torch.autograd.grad(logits.sum(), x)[0])
     differs = not torch.equal(*gradients)
     assert differs == (gated and method != "FGM")
@@ -213,7 +227,9 @@ def test_methods_change_gradients_only_where_there_are_gates(network, images, me
 
 def test_methods_do_not_change_decisions(network, images):
     """What the victim decides is the same whatever leads the gradient."""
-    decided = [AttackModule(network, ANY, method).decide(images) for method in METHODS.values()]
+    decided = [
+        decide(images_attempt(images, network, ANY, method), images) for method in METHODS.values()
+    ]
     for logits, units in decided[1:]:
         assert torch.equal(logits, decided[0][0])
         assert all(torch.equal(a, b) for a, b in zip(units, decided[0][1], strict=True))
@@ -221,9 +237,9 @@ def test_methods_do_not_change_decisions(network, images):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_needs_no_more_than_a_model(network, images, name):
-    module, attack = AttackModule(network, ANY, METHODS["LGM"]), ATTACKS[name]
-    labels = module.decide(images)[0].argmax(1)
-    adv = attack(module.surrogate, images, labels, victim=lambda x: module.decide(x)[0])
+    attempt, attack = images_attempt(images, network, ANY, METHODS["LGM"]), ATTACKS[name]
+    labels = attempt.logits(images).argmax(1)
+    adv = attack(attempt.surrogate, images, labels, victim=attempt.logits)
     attack.threat.check(adv, images)
     assert not adv.requires_grad
     assert bool((adv != images).flatten(1).any(1).all())
@@ -233,8 +249,7 @@ def test_every_attack_needs_no_more_than_a_model(network, images, name):
 def test_what_a_gated_network_tells_fits_its_decisions(network, images):
     """Dependents and MACs are of the recorded decisions, one of each per sample."""
     assert isinstance(network, GatedNetwork)
-    module = AttackModule(network, ANY)
-    _, decisions = module.decide(images)
+    _, decisions = decide(images_attempt(images, network, ANY), images)
     assert all(unit.dtype == torch.bool and len(unit) == 6 for unit in decisions)
     for unit in network.dependent_units(decisions):
         assert unit.dtype == torch.bool

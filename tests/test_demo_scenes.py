@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 from scene_config import published_voxel_network
 
-from leadgrad.pipelines import demo_scenes
-from leadgrad.pipelines.demo_report import DemoReport
-from leadgrad.pipelines.demo_scenes import METHODS, run_scenes
+from leadgrad.pipelines.demo import scenes as demo_scenes
+from leadgrad.pipelines.demo.report import DemoReport
+from leadgrad.pipelines.demo.scenes import METHODS, run_scenes
 
 
 @pytest.fixture

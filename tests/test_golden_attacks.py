@@ -1,4 +1,4 @@
-"""Whole attacks on whole victims: the golden runs of the 2D reference page, 7.4."""
+"""Whole attacks on whole victims, filled as docs/reference/images.md, "Golden numbers", says."""
 
 import functools
 import runpy

@@ -10,9 +10,9 @@ import pytest
 from run_config import arguments, attack, attack_config, node
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.instantiate import ClassPathError, instantiate
-from leadgrad.pipelines.own_files import configuration_files, own_files_importable
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.config.instantiate import ClassPathError, instantiate
+from leadgrad.pipelines.config.own_files import configuration_files, own_files_importable
+from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import save_weights
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

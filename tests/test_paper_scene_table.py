@@ -9,18 +9,21 @@ from run_config import node
 from scene_config import published_voxel_network
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.scene_cells import DRAWS, Measured, SceneCell
+from leadgrad.pipelines.paper.printed import printed
+from leadgrad.pipelines.paper.scene_cells import SceneCell
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
+    CORNERS,
     FGM,
     LGM,
-    PAPER,
-    PAPER_CLASSES,
     SETTINGS,
+    SURFACE,
     TABLES,
+    paper_classes,
 )
-from leadgrad.pipelines.scene_records import SceneDirectory
-from leadgrad.pipelines.scene_scores import mean_class_iou
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.scenes.outcome import DRAWS, Measured
+from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
 
 DATA = node("leadgrad.data.SyntheticRooms", points=1500, test_rooms=3)
 
@@ -54,7 +57,7 @@ def test_table_3_says_what_the_runs_say(table):
     assert [line["method"] for line in lines] == methods
     cells = out / "cells/small/eps-0.5-voxels"
     for method, name in {"FGM": "FGM-3steps", LGM: "LGM-3steps", "Random": "Random-3steps"}.items():
-        results = SceneDirectory(cells / name).results()
+        results = RunDirectory(cells / name).results()
         (line,) = [line for line in lines if line["method"] == method]
         assert float(line["mIoU %"]) == pytest.approx(results["adversarial_miou"], abs=0.005)
         assert results["threat"]["init_args"]["eps_m"] == pytest.approx(0.15)
@@ -76,7 +79,7 @@ def test_settings_reach_the_attack(table):
     out, _ = table
     cells = out / "cells/small/eps-0.5-voxels"
     attack = {
-        name: SceneDirectory(cells / f"{name}-3steps").results()
+        name: RunDirectory(cells / f"{name}-3steps").results()
         for name in ("FGM", "LGM", "FGM-LGMs-settings")
     }
     slopes = {
@@ -94,7 +97,7 @@ def test_table_6_takes_the_runs_of_table_3(table):
     assert main(["table", "6", *options]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("results.json")}
     lines = lines_of(out, "6")
-    results = SceneDirectory(out / "cells/small/eps-0.5-voxels/LGM-3steps").results()
+    results = RunDirectory(out / "cells/small/eps-0.5-voxels/LGM-3steps").results()
     wall = next(line for line in lines if line["class"] == "wall")
     assert float(wall["LGM %"]) == pytest.approx(results["class_iou"]["adversarial"][0], abs=0.05)
     assert len(lines) == sum(iou is not None for iou in results["class_iou"]["clean"])
@@ -110,7 +113,7 @@ def test_table_7_has_the_relation_functions(table):
         "LGM, RBF": "16.62",
         "LGM": "11.51",
     }
-    run = SceneDirectory(out / "cells/small/eps-0.5-voxels/LGM-RBF-3steps").results()
+    run = RunDirectory(out / "cells/small/eps-0.5-voxels/LGM-RBF-3steps").results()
     assert run["method"]["init_args"]["surrogate"]["class_path"].endswith("RBF")
 
 
@@ -129,22 +132,27 @@ def test_what_there_is_not_is_named(table, capsys, option, says):
 
 
 def test_the_papers_tables_are_whole():
+    assert len(printed()) == 304
     for name, table in TABLES.items():
-        rows = SETTINGS[table.settings]
-        assert all(len(numbers) == len(rows) for numbers in PAPER[table.settings].values()), name
-    assert {len(text.split()) for text in PAPER_CLASSES.values()} == {20}
+        for row in SETTINGS[table.settings]:
+            for method in set(table.methods) - {CONTROL, CORNERS, SURFACE}:
+                assert table.paper(method, row.eps_voxels) is not None, name
+            assert table.paper(CONTROL, row.eps_voxels) is None
     # Its last column, the mean, as far as one decimal of each class tells
-    for method, mean in ((LGM, 11.5), (FGM, 55.5), ("clean", 72.2)):
-        values = [float(value) for value in PAPER_CLASSES[method].split()]
+    for method, mean in ((LGM, 11.5), (FGM, 55.5), (None, 72.2)):
+        values = [float(value) for value in paper_classes(method)]
+        assert len(values) == 20
         assert sum(values) / 20 == pytest.approx(mean, abs=0.1)
 
 
-def test_every_setting_makes_options(card):
+def test_every_setting_makes_an_attack():
     for table in TABLES.values():
         for row in SETTINGS[table.settings]:
             for method in table.methods:
-                options = SceneCell(None, 0.02, row, method).options()
-                assert f"--model.attack.threat.eps_m={row.eps_voxels * 0.02:.9g}" in options
+                cell = SceneCell(None, 0.02, row, method)
+                assert cell.attack().threat.eps_m == pytest.approx(row.eps_voxels * 0.02)
+                led = cell.gradient().relations().occupancy is not None
+                assert led == method.startswith("LGM")
 
 
 def test_intervals_are_a_bootstrap_over_scenes():
@@ -156,7 +164,7 @@ def test_intervals_are_a_bootstrap_over_scenes():
     slow = [mean_class_iou(counts[pick].sum(0)) for pick in picks[:50]]
     torch.testing.assert_close(own.draws[:50], torch.tensor(slow, dtype=torch.float64))
     assert own.low < own.miou < own.high
-    assert own.minus(own) == (0, 0, 0)
+    assert own.minus(own) == (0, 0, 0, None)
     worse = Measured.of(counts - torch.diag_embed(counts.diagonal(dim1=1, dim2=2) // 2))
-    difference, low, high = worse.minus(own)
+    difference, low, high, _ = worse.minus(own)
     assert low <= difference <= high < 0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_config import SMALL, arguments, attack_config, fit_config, node
+from run_config import SMALL, arguments, fit_config, node
 
-from leadgrad.pipelines.attack_cli import AttackCLI
+from leadgrad.pipelines.api import node_of
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.cells import right_after
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.layout import (
     OWN_STEP,
     STRONG_ROWS,
@@ -20,11 +20,12 @@ from leadgrad.pipelines.paper.layout import (
     Row,
     authors_slope,
 )
-from leadgrad.pipelines.paper.plan import Settings
-from leadgrad.pipelines.paper.render import Entry, Sheet
-from leadgrad.pipelines.paper.statistics import mcnemar
+from leadgrad.pipelines.paper.plan import Tuned
+from leadgrad.pipelines.paper.render import Entry, failed_checks
 from leadgrad.pipelines.paper.tuning import Grid, Tuning
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.images.outcome import right_after
+from leadgrad.pipelines.tasks.images.paired import mcnemar
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 DATA = node("leadgrad.data.FakeCIFAR10", train_size=32, eval_size=12, **SMALL)
@@ -35,7 +36,7 @@ def published(folder, name, module, network):
         model=node(
             module,
             network=network,
-            recipe=node("leadgrad.victims.recipe.SGDOneCycle"),
+            recipe=node("leadgrad.victims.training.recipe.SGDOneCycle"),
         )
     )
     assert main(arguments("fit", config, folder / name)) == 0
@@ -51,16 +52,19 @@ def victims(tmp_path_factory):
     skipnet = published(
         folder,
         "skip",
-        "leadgrad.victims.skipnet_training.SkipNetClassifier",
+        "leadgrad.victims.training.skipnet.SkipNetClassifier",
         node("leadgrad.victims.SkipNet", depth=8, num_classes=2),
     )
     dynconv = published(
         folder,
         "dyn",
-        "leadgrad.victims.dynconv_training.DynConvClassifier",
+        "leadgrad.victims.training.dynconv.DynConvClassifier",
         node("leadgrad.victims.DynConv", depth=8, num_classes=2),
     )
-    return [f"--skipnet={skipnet}", f"--dynconv={dynconv}", f"--data={json.dumps(DATA)}"]
+    return [
+        f"--victims={json.dumps({'SkipNet': skipnet, 'DynConv': dynconv})}",
+        f"--data={json.dumps(DATA)}",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def static(victims, tmp_path_factory):
     target = published(
         tmp_path_factory.mktemp("static"),
         "res",
-        "leadgrad.victims.classifier.Classifier",
+        "leadgrad.victims.training.classifier.Classifier",
         node("leadgrad.victims.ResNet", depth=8, num_classes=2),
     )
     return [f"--static=[{target}]", "--accelerator=cpu", "--batch_size=6", "--checks=off"]
@@ -178,11 +182,11 @@ def test_iterative_cells_take_the_tuned_steps_and_say_so(table, tuned):
 
 def test_check_c21_hears_how_a_step_of_fgm_was_tuned():
     record = TuningRecord("validation", "ab" * 32, {"FGM": 4, "LGM": 4})
-    tuned = Settings(0.5, "best of 4", lgm_step_255=2, fgm_step_255=1, record=record)
-    assert tuned.fgm().tuning == tuned.lgm().tuning == record
-    slope_alone = Settings(0.5, "best of 4", record=record)
+    tuned = Tuned(0.5, "best of 4", lgm_step_255=2, fgm_step_255=1, record=record)
+    assert tuned.fgm().tuning == tuned.lgm()[0].tuning == record
+    slope_alone = Tuned(0.5, "best of 4", record=record)
     assert slope_alone.fgm().tuning is None
-    assert slope_alone.lgm().tuning == record
+    assert slope_alone.lgm()[0].tuning == record
 
 
 def test_the_pair_is_as_strong_as_both_and_stands_beside_the_default(table):
@@ -302,15 +306,9 @@ def test_slopes_tuned_on_the_reported_images_are_refused(victims, static, tmp_pa
 
 
 @pytest.mark.parametrize("row", [*TABLE1_ROWS, *STRONG_ROWS], ids=Row.slug)
-def test_a_rows_options_and_its_attack_are_the_same(row, tmp_path, monkeypatch):
-    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # as the command does
-    step = None if row.attack in OWN_STEP else 0.5
-    options = row.options("doubled", step_size_255=step)
-    config = {key: value for key, value in attack_config().items() if key != "model"}
-    network = attack_config()["model"]["network"]
-    args = arguments("attack", {**config, "model": {"network": network}}, tmp_path / "run")
-    cli = AttackCLI([*args[1:], *options])
-    assert cli.model.attack == row.make("doubled", step_size_255=step)
+def test_a_rows_attack_is_the_same_when_a_run_is_built_again(row):
+    made = row.make("doubled", step_size_255=None if row.attack in OWN_STEP else 0.5)
+    assert node_of(instantiate(node_of(made))) == node_of(made)
 
 
 def test_the_table_of_stronger_attacks(victims, static, tmp_path):
@@ -327,11 +325,11 @@ def test_an_unknown_table_is_answered_with_those_there_are(capsys):
 
 
 def test_a_victim_may_be_left_out(victims, static, tmp_path):
-    options = ["table", "1", "--skipnet=null", *victims[1:], *static, f"--out={tmp_path}"]
+    options = ["table", "1", *victims, "--victims.SkipNet=null", *static, f"--out={tmp_path}"]
     assert main([*options, "--rows=[FGSM-8-100]", '--cells=["*/*/FGM"]', "--limit=6"]) == 0
     text = (tmp_path / "table1.md").read_text()
     assert "DynConv" in text
-    assert "SkipNet" not in text
+    assert "| SkipNet |" not in text
     assert len(list(tmp_path.rglob("results.json"))) == 2
 
 
@@ -384,8 +382,8 @@ def test_failed_checks_head_the_table():
 
     sound = entry(("C7", "PASS"), ("C8", "WARN"))
     faulty = entry(("C8", "FAIL"), ("C8", "FAIL"), ("C9", "PASS"))
-    assert Sheet("", [], [sound], [], [], []).failed_checks() == ""
-    said = Sheet("", [], [sound, faulty], [], [], []).failed_checks()
+    assert failed_checks([sound]) == ""
+    said = failed_checks([sound, faulty])
     assert said.startswith("Failed checks: C8 in 1 of 2 cells")
 
 

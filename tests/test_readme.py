@@ -61,6 +61,14 @@ def test_an_own_network_is_trained_published_attacked_and_verified(folder):
     assert (folder / "mine.json").exists()
 
 
+def test_an_attack_from_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    code = block("python", "from leadgrad.attacks import FGSM")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1].endswith("[[], [], [], [], [], [], []]")
+
+
 def test_every_configuration_it_names_exists():
     named = set(re.findall(r"configs/\w+/\w+\.yaml", README))
     assert named

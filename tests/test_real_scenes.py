@@ -14,7 +14,7 @@ from leadgrad.data.scannet import ScanNet
 from leadgrad.data.scannet_prepare import prepare_scannet, verify_raw_scannet, verify_scannet
 from leadgrad.data.scene_batch import check_scene_batch
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.scene_records import SceneDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 DATA = os.environ.get("LEADGRAD_DATA") or None
 pytestmark = pytest.mark.skipif(DATA is None, reason="LEADGRAD_DATA names no folder of real data")
@@ -131,7 +131,7 @@ def test_an_attack_verifies(name, method, request, tmp_path):
     ]
     assert main(["attack", *args]) == 0
     assert main(["verify", str(tmp_path / "run")]) == 0
-    results = SceneDirectory(tmp_path / "run").results()
+    results = RunDirectory(tmp_path / "run").results()
     assert results["points"] > 20_000
     assert (results["candidate_ratio"] > 1) == (method == "VoxelLGM")
 
@@ -148,9 +148,9 @@ def test_a_fit_learns(name, request, tmp_path):
         splits = {"areas": {name: ["Area_0"] for name in ("train", "validation", "test")}}
         network, kind = voxel_network(13, voxel_m=0.1, coordinate_features=True), "S3DIS"
     args = [
-        "--model=leadgrad.victims.segmentation_training.SceneSegmenter",
+        "--model=leadgrad.victims.training.segmentation.SceneSegmenter",
         f"--model.network={json.dumps(network)}",
-        "--model.recipe=leadgrad.victims.recipe.SGDPolynomial",
+        "--model.recipe=leadgrad.victims.training.recipe.SGDPolynomial",
         f"--data=leadgrad.data.{kind}",
         f"--data.root={root}",
         f"--data.{next(iter(splits))}={json.dumps(next(iter(splits.values())))}",

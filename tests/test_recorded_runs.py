@@ -5,8 +5,8 @@ import shutil
 import pytest
 from recorded_runs import RECORDS, RUNS, arithmetic, recorded, results_of
 
-from leadgrad.pipelines.rundir import flatten
-from leadgrad.pipelines.verify import opened, verify
+from leadgrad.pipelines.api.verifying import verify
+from leadgrad.pipelines.runs.directory import RunDirectory, flatten
 
 OLD_RUNS = sorted(path for path in (RECORDS / "finished").iterdir())
 
@@ -29,5 +29,5 @@ def test_every_run_is_recorded():
 def test_a_run_of_version_0_1_is_verified(name, tmp_path):
     run = tmp_path / name
     shutil.copytree(RECORDS / "finished" / name, run)
-    findings = verify(opened(run))
+    findings = verify(RunDirectory(run))
     assert {finding.name: finding.problems for finding in findings if finding.problems} == {}

@@ -5,8 +5,8 @@ import torch
 from run_config import attack, attack_config, class_path, node
 from torch import nn
 
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.verify import opened, verify
+from leadgrad.pipelines.api.verifying import verify
+from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.victims import Choice
 
 EXPERTS, K = 4, 2
@@ -60,4 +60,4 @@ def test_it_is_checked_and_verified(run):
     verdicts = {check["id"]: check["verdict"] for check in run.results()["checks"]}
     assert [name for name in ("C3", "C6", "C7", "C8", "C10") if verdicts[name] == "FAIL"] == []
     assert verdicts["C10"] == "PASS"
-    assert [finding for finding in verify(opened(run.path)) if finding.problems] == []
+    assert [finding for finding in verify(RunDirectory(run.path)) if finding.problems] == []

@@ -11,9 +11,9 @@ from torch import nn
 
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.instantiate import imported
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.sources import UNKNOWN, code_digests, essence, own_modules
+from leadgrad.pipelines.config.instantiate import imported
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.sources import UNKNOWN, code_digests, essence, own_modules
 from leadgrad.victims import FGM, SkipNet
 
 NETWORK = '''
@@ -82,7 +82,7 @@ class Cut(Surrogate):
 """
 RECIPE = """
 from dataclasses import dataclass
-from leadgrad.victims.recipe import SGDOneCycle
+from leadgrad.victims.training.recipe import SGDOneCycle
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def test_what_is_installed_has_no_digest():
 
 def test_leadgrads_own_modules_are_named_where_they_are_a_working_copy():
     digests = code_digests(SkipNet(8), FGSM(PixelLinf(8)), FGM())
-    for module in ("victims.skipnet", "victims.gates", "attacks.iterative", "attacks.threat"):
+    for module in ("victims.networks.skipnet", "victims.occupancy.gates", "attacks.iterative"):
         assert len(digests[f"leadgrad.{module}"]) == 12
     assert not own_modules(digests)
 

@@ -4,10 +4,10 @@ import pytest
 from recorded_runs import DYNCONV, FGM, SKIPNET, balanced, lgm, sign
 from run_config import arguments, attack, attack_config, changed, node, threat
 
+from leadgrad.pipelines.api.verifying import verify
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.instantiate import instantiate
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.verify import opened, verify
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 UP = node("leadgrad.attacks.Compute", direction="up")
 DOWN = node("leadgrad.attacks.Compute", direction="down")
@@ -28,7 +28,7 @@ def test_led_decisions_move_the_compute(network, slope, goal, sense, tmp_path):
         spent = results["compute"][name]
         assert sense * (spent["adversarial"] - spent["clean"]) > 0
     assert results["counts"]["eligible"] == results["samples"], "also those that are wrong before"
-    failed = [finding for finding in verify(opened(tmp_path / "run")) if finding.problems]
+    failed = [finding for finding in verify(RunDirectory(tmp_path / "run")) if finding.problems]
     assert failed == []
 
 
@@ -67,3 +67,11 @@ def test_the_checks_know_the_goal(tmp_path):
     verdicts = {check["id"]: check["verdict"] for check in results["checks"]}
     assert verdicts["C8"] != "FAIL"
     assert verdicts["C10"] == "PASS"
+
+
+@pytest.mark.parametrize(("beyond", "verdict"), [(None, "SKIP"), (0.0, "PASS")])
+def test_what_can_never_be_won_is_not_called_masked(beyond, verdict, tmp_path):
+    goal = node("leadgrad.attacks.Compute", beyond=beyond)
+    config = configured(DYNCONV, goal, lgm(1.0), tmp_path)
+    results = attack(config, tmp_path / "run", "--checks=full", "--allow_failed_checks=true")
+    assert [one["verdict"] for one in results["checks"] if one["id"] == "C15"] == [verdict]

@@ -8,7 +8,7 @@ from torch import nn
 from leadgrad.data import ImageDataModule
 from leadgrad.data.base import ImageSplit
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.victims import Gate
 
 
@@ -151,7 +151,7 @@ def test_a_run_without_its_report_has_not_finished(tmp_path, monkeypatch):
     def broken(*_):
         raise ValueError("cannot draw")
 
-    monkeypatch.setattr("leadgrad.pipelines.attack_cli.write_report", broken)
+    monkeypatch.setattr("leadgrad.pipelines.api.attacking.write_report", broken)
     assert main(arguments("attack", attack_config(), tmp_path / "run")) == 1
     assert not (tmp_path / "run" / "results.json").exists()
     monkeypatch.undo()

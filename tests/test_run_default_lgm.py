@@ -5,11 +5,12 @@ import torch
 from run_config import attack, attack_config, node
 
 from leadgrad.attacks import FGSM, IFGSM, PixelLinf
-from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.paper.cells import right_after
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.attack.module import AttackModule
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks import ImageClassification
+from leadgrad.pipelines.tasks.images.outcome import right_after
 from leadgrad.victims import FGM, LGM, DynConv, Sigmoid, gradient_method
-from leadgrad.victims.surrogates import DEFAULT
+from leadgrad.victims.occupancy.surrogates import DEFAULT
 
 
 @pytest.mark.parametrize("attacks", [FGSM, IFGSM])
@@ -21,9 +22,11 @@ def test_it_wins_wherever_one_of_its_surrogates_wins(attacks):
 
     def lost(method):
         module = AttackModule(network, made, method)
-        labels = module.logits(images).argmax(1)
-        adv, _ = module.adversarial(images, labels, victim=module.logits, sample_ids=ids)
-        return module.logits(adv).argmax(1) != labels
+        module.task = ImageClassification()
+        labels = network.eval()(images).argmax(1)
+        attempt = module.attempt({"image": images, "label": labels, "index": ids})
+        adv, _ = attempt.adversarial(attempt.logits)
+        return attempt.logits(adv).argmax(1) != labels
 
     alone = torch.stack([lost(LGM(surrogate)) for surrogate in DEFAULT])
     assert torch.equal(lost(LGM()), alone.any(0))

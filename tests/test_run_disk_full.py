@@ -9,8 +9,8 @@ import pytest
 from run_config import arguments, attack, attack_config
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.records import BatchRecord
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.images.records import BatchRecord
 
 # In order: the kept weights, run.json, a record and a note for each of 3 batches, report, results
 WRITES = 10
@@ -97,7 +97,7 @@ def test_another_reason_is_named_as_it_is(tmp_path, monkeypatch, capsys):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     args = arguments("attack", attack_config(), tmp_path / "run")
-    monkeypatch.setattr("leadgrad.victims.atomic.tempfile", SimpleNamespace(mkstemp=refuse))
+    monkeypatch.setattr("leadgrad.victims.weights.atomic.tempfile", SimpleNamespace(mkstemp=refuse))
     assert main(args) == 1
     message = capsys.readouterr().err
     assert "Permission denied" in message

@@ -10,7 +10,7 @@ from run_config import attack, attack_config, node, threat
 
 from leadgrad.attacks import PixelLinf
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 # (victim, method, attack): all of each, and those pairs that meet in different code
 VICTIMS = {

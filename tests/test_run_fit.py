@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 # Lightning says so of every resumed fit, and of every moved one
 pytestmark = [
@@ -164,7 +164,7 @@ def test_killed_before_the_export(unbroken, tmp_path):
 def test_averaged_weights(unbroken, tmp_path, capsys):
     """A fit with a callback is another fit, and killed before the export has its numbers too."""
     settings = config(
-        trainer__callbacks=[node("leadgrad.victims.averaging.TailAverage", start=0.5)]
+        trainer__callbacks=[node("leadgrad.victims.training.averaging.TailAverage", start=0.5)]
     )
     assert main(arguments("fit", settings, unbroken.path)) == 1
     assert "trainer.callbacks" in capsys.readouterr().err
@@ -251,7 +251,7 @@ def test_a_changed_fit_is_refused_and_the_keys_are_named(unbroken, capsys):
 def test_start_weights(unbroken, tmp_path):
     """A fit from given weights, of no epochs' worth of rate, stays near them."""
     weights = unbroken.path / "weights.safetensors"
-    recipe = node("leadgrad.victims.recipe.SGDOneCycle", max_lr=1e-12)
+    recipe = node("leadgrad.victims.training.recipe.SGDOneCycle", max_lr=1e-12)
     settings = fit_config(model__init_args__recipe=recipe, trainer__max_epochs=1)
     assert main(arguments("fit", settings, tmp_path / "run", "--weights", str(weights))) == 0
     started, ended = load_file(weights), load_file(tmp_path / "run" / "weights.safetensors")

@@ -8,7 +8,7 @@ from run_config import arguments, attack, attack_config, node, threat
 from run_processes import PATIENCE, Command, start_ranks, start_script
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 BATCHES = 5
 

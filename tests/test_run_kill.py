@@ -12,8 +12,8 @@ from run_config import arguments, attack, attack_config, node, threat
 from run_processes import Command, start_ranks
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.records import BatchRecord
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.images.records import BatchRecord
 
 BATCHES = 40
 
@@ -150,7 +150,7 @@ def test_killed_while_the_report_is_written(unbroken, tmp_path, monkeypatch):
         raise SystemExit(9)
 
     with monkeypatch.context() as patched:
-        patched.setattr("leadgrad.pipelines.attack_cli.write_report", die)
+        patched.setattr("leadgrad.pipelines.api.attacking.write_report", die)
         with pytest.raises(SystemExit):
             main(args)
     notes = {path: path.stat().st_ino for path in Path(run.batches).iterdir()}

@@ -6,10 +6,10 @@ from recorded_runs import DYNCONV, OWN, SKIPNET, balanced, image_run, sign
 from run_config import arguments, attack, changed, class_path, node, threat
 
 from leadgrad.attacks import FGSM, Attack, PixelLinf, cross_entropy, input_gradient
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.instantiate import instantiate
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.victims import Lookahead, deciding_as, load_published
 
 LOOKAHEAD = node("leadgrad.victims.Lookahead")

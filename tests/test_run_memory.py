@@ -7,7 +7,7 @@ import pytest
 import torch
 from run_config import attack, attack_config, node, threat
 
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from leadgrad.attacks import FGSM, PixelLinf, TargetClass, Untargeted
-from leadgrad.pipelines.metrics import ArchitectureChange, AttackScores, Compute
-from leadgrad.pipelines.records import BatchRecord, Cost
-from leadgrad.pipelines.results import measure, wilson
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.tables import amount
+from leadgrad.pipelines.attack.results import wilson
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.records import Cost
+from leadgrad.pipelines.tasks.images.metrics import ArchitectureChange, AttackScores, Compute
+from leadgrad.pipelines.tasks.images.records import BatchRecord
+from leadgrad.pipelines.tasks.images.results import measure
+from leadgrad.pipelines.tasks.images.words import amount
 from leadgrad.victims import DynConv, ResNet, SkipNet
 
 CLASSES = 4
@@ -135,7 +137,7 @@ def test_amounts_tell_numbers_near_1_apart():
 
 
 def test_costs_add_up_over_batches(tmp_path):
-    run, (part, other) = RunDirectory(tmp_path), batches([[]])[:2]
+    run, (part, other) = RunDirectory(tmp_path, BatchRecord), batches([[]])[:2]
     run.path.mkdir(exist_ok=True)
     run.add(0, replace(part, cost=Cost(10, 20)), 0.0)
     run.add(1, replace(other, cost=Cost(3, 4)), 0.0)

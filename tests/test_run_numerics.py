@@ -11,10 +11,11 @@ from run_config import arguments, attack, attack_config, class_path, node, threa
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.data import FakeCIFAR10
 from leadgrad.data.base import ImageSplit
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.api.verifying import verify
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.verify import verify
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks import ImageClassification
 from leadgrad.victims import LGM, Sigmoid, SkipNet, gradient_method
 
 ANY = FGSM(PixelLinf(8))
@@ -63,18 +64,23 @@ def assert_half_answers(half, results) -> None:
     assert "batch 1: bfloat16 answers are not as configured" in problems
 
 
+def attempt(images, module):
+    module.task = ImageClassification()
+    return module.attempt({"image": images, "index": torch.arange(len(images))})
+
+
 def test_surrogate_precision_reaches_the_surrogate():
     torch.manual_seed(0)
     images = torch.rand(2, 3, 16, 16)
     network, method = SkipNet(8, num_classes=2), LGM(Sigmoid(2.0))
     half, whole = (
-        AttackModule(network, ANY, method, surrogate_precision=precision)
+        attempt(images, AttackModule(network, ANY, method, surrogate_precision=precision))
         for precision in ("bfloat16", "float32")
     )
     assert half.surrogate(images).dtype == torch.bfloat16
     with gradient_method(whole.victim, method):
         assert torch.equal(whole.surrogate(images), whole.victim(images))
-    assert torch.equal(half.decide(images)[0], whole.decide(images)[0])
+    assert torch.equal(half.logits(images), whole.logits(images))
 
 
 def test_the_victim_is_left_as_it_was():
@@ -84,7 +90,7 @@ def test_the_victim_is_left_as_it_was():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     module = AttackModule(network, ANY)
     images = torch.rand(2, 3, 16, 16).requires_grad_()
-    module.surrogate(images).sum().backward()
+    attempt(images, module).surrogate(images).sum().backward()
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in module.parameters())
     assert not any(parameter.requires_grad for parameter in module.victim.parameters())

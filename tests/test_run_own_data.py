@@ -12,7 +12,7 @@ from leadgrad.data import ImageDataModule, SceneDataModule
 from leadgrad.data.base import ImageSplit
 from leadgrad.data.scene_arrays import SceneArrays
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.scene_records import SceneDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 DRAWS = np.random.default_rng(0)
 SIZES = (300, 200)
@@ -88,7 +88,7 @@ def test_scenes_of_one_s_own_are_attacked_reported_and_verified(tmp_path, kind):
     run = tmp_path / "run"
     assert main(arguments("attack", small(data), run)) == 0
     assert main(["verify", str(run)]) == 0
-    results = SceneDirectory(run).results()
+    results = RunDirectory(run).results()
     assert sorted(results["names"]) == sorted(NAMES)
     assert results["points"] == sum(SIZES)
     assert "Büro 3" in (run / "report.html").read_text(encoding="utf-8")

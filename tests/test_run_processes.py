@@ -12,7 +12,7 @@ from run_config import arguments, attack_config, fit_config, node
 from run_processes import PATIENCE, launched, start_ranks, start_script
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.ddp
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -68,7 +68,7 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path, command):
 
 PARENT = """
 import subprocess, sys, time
-from leadgrad.pipelines.processes import parenthood
+from leadgrad.pipelines.processes.parents import parenthood
 with parenthood():
     child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
 print(child.pid, flush=True)
@@ -77,7 +77,7 @@ time.sleep(float(sys.argv[2]))
 CHILD = """
 import os, sys, time
 sys.platform = {platform!r}
-from leadgrad.pipelines.processes import end_with_parent
+from leadgrad.pipelines.processes.parents import end_with_parent
 {before}
 end_with_parent()
 assert "LEADGRAD_PARENT" not in os.environ, "grandlaunched have another parent"
@@ -115,7 +115,7 @@ def test_the_children_of_others_are_left_alone():
     """A shell's or torchrun's may outlive it: no signal was asked for."""
     code = """
 import ctypes
-from leadgrad.pipelines.processes import end_with_parent
+from leadgrad.pipelines.processes.parents import end_with_parent
 end_with_parent()
 number = ctypes.c_int(-1)
 ctypes.CDLL(None).prctl(2, ctypes.byref(number))

@@ -4,11 +4,13 @@ import json
 
 import pytest
 import torch
-from run_config import arguments, attack, attack_config, fit_config
+from run_config import QUIET, arguments, attack, attack_config, fit_config
 
+from leadgrad.attacks import FGSM, PixelLinf
+from leadgrad.pipelines import api
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.zoo import Card, CardError
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.zoo import Card, CardError
 from leadgrad.victims import SkipNet, load_published
 
 SPLITS = {"train", "validation", "heldout", "test"}
@@ -44,13 +46,6 @@ def test_an_attack_of_a_published_victim_starts_from_the_cards_count(zoo, tmp_pa
     config = attack_config(data=data, model__network=card.content["network"])
     results = attack(config, tmp_path / "run", f"--model.weights={zoo}")
     assert (results["counts"]["clean"], results["counts"]["samples"]) == card.right("test")
-
-
-def test_its_options_configure_the_same_attack(zoo, tmp_path):
-    config = attack_config(data=fit_config()["data"])
-    del config["model"]["network"]
-    results = attack(config, tmp_path / "run", *Card.read(zoo).options())
-    assert results["counts"]["clean"] == Card.read(zoo).right("test")[0]
 
 
 def test_altered_weights_are_refused_wherever_they_are_configured(zoo, tmp_path, capsys):
@@ -114,7 +109,7 @@ FACTORY = {
 
 
 def factory_fit(network):
-    config = fit_config(model__class_path="leadgrad.victims.classifier.Classifier")
+    config = fit_config(model__class_path="leadgrad.victims.training.classifier.Classifier")
     config["model"]["init_args"]["network"] = network
     return config
 
@@ -127,9 +122,8 @@ def test_a_network_of_a_function_with_kwargs_is_made_again_by_its_card(tmp_path)
     assert card.content["network"]["dict_kwargs"] == FACTORY["dict_kwargs"]
     network = card.load()
     assert (network.head.in_features, network.head.out_features) == (6, 2)
-    config = attack_config(data=fit_config()["data"])
-    del config["model"]["network"]
-    results = attack(config, tmp_path / "run", *card.options())
+    attacked = (card, fit_config()["data"], FGSM(PixelLinf(4)))
+    results = api.attack(*attacked, run_dir=tmp_path / "run", checks="off", trainer=QUIET)
     assert results["counts"]["clean"] == card.right("test")[0]
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from leadgrad.pipelines.records import BatchRecord, Cost, RecordError
-from leadgrad.pipelines.rundir import RunDirectory, digest, flatten
-from leadgrad.victims.atomic import write_atomically
+from leadgrad.pipelines.runs.directory import RunDirectory, digest, flatten
+from leadgrad.pipelines.tasks.images.records import BatchRecord, Cost, RecordError
+from leadgrad.victims.weights.atomic import write_atomically
 
 
 def record(images, shapes=((), (1, 3, 5)), *, dtype=torch.float32, half=False) -> BatchRecord:
@@ -64,7 +64,7 @@ def test_a_record_without_cost_is_what_safetensors_writes(monkeypatch):
     """Files of earlier versions stay what they were, bit by bit."""
     made = record(levels())
     ours = made.to_bytes()
-    monkeypatch.setattr("leadgrad.pipelines.records._ordered", lambda data: data)
+    monkeypatch.setattr("leadgrad.pipelines.tasks.images.records._ordered", lambda data: data)
     assert made.to_bytes() == ours
 
 
@@ -200,7 +200,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_strange_names_among_the_batches_are_not_batches(tmp_path):
-    run = RunDirectory(tmp_path)
+    run = RunDirectory(tmp_path, BatchRecord)
     for number in (2, 10, 1_000_000):
         run.add(number, record(levels()), 0.5)
     for name in ("000002 (copy).json", "000002 (copy).safetensors", "notes.json", ".000003.json.x"):

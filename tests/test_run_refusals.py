@@ -8,7 +8,7 @@ import torch
 from run_config import LGM, arguments, attack, attack_config, fit_config, node
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.victims import SkipNet, save_weights
 
 
@@ -81,7 +81,7 @@ def test_another_version(run, capsys, monkeypatch, library):
         monkeypatch.setattr(torch, "__version__", "9.9")
     else:
         versions = {**run.run()["versions"], "leadgrad": "9.9"}
-        monkeypatch.setattr("leadgrad.pipelines.attack_cli.versions", lambda: versions)
+        monkeypatch.setattr("leadgrad.pipelines.api.attacking.versions", lambda: versions)
     assert main(arguments("attack", attack_config(), run.path)) == 1
     assert f"{library}: " in refusal(capsys)
 

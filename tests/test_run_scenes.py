@@ -9,25 +9,34 @@ import pytest
 import torch
 from run_config import arguments, node
 from run_processes import start_ranks
-from scene_config import FGM, NETWORK, random_voxel_network, scene_config, threat
+from scene_config import (
+    FGM,
+    NETWORK,
+    published_voxel_network,
+    random_voxel_network,
+    scene_config,
+    threat,
+)
 from tampering import edit, tensors
 
 from leadgrad.attacks import PointIFGSM, PointLinf, confusion
 from leadgrad.data import SyntheticRooms
 from leadgrad.data.ply import read_vertices
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.api.verifying import verify
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.records import RecordError
-from leadgrad.pipelines.scene_pictures import class_colours, render, view
-from leadgrad.pipelines.scene_records import SceneDirectory, SceneRecord
-from leadgrad.pipelines.scene_scores import (
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks import PointSegmentation
+from leadgrad.pipelines.tasks.images.records import RecordError
+from leadgrad.pipelines.tasks.scenes.pictures import class_colours, render, view
+from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.scores import (
     Displacement,
     class_ious,
     mean_class_iou,
 )
-from leadgrad.pipelines.verify import opened, verify
 from leadgrad.victims import MinkUNet, Sigmoid, VoxelLGM
-from leadgrad.victims.change import voxel_changes
+from leadgrad.victims.occupancy.change import voxel_changes
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +48,7 @@ def weights(tmp_path_factory):
 
 def attacked(run_dir, config, status=0):
     assert main(arguments("attack", config, run_dir)) == status
-    return SceneDirectory(run_dir)
+    return RunDirectory(run_dir)
 
 
 @pytest.fixture(scope="module")
@@ -116,19 +125,19 @@ def test_a_voxel_network_of_ones_own_is_attacked_and_verified(tmp_path):
 
 def copied(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
-    return SceneDirectory(tmp_path / "copy")
+    return RunDirectory(tmp_path / "copy")
 
 
 def failing(run):
-    return {(f.check, f.name) for f in verify(opened(str(run.path))) if f.problems}
+    return {(f.check, f.name) for f in verify(RunDirectory(str(run.path))) if f.problems}
 
 
 TAMPERED = [
     ("adv_inputs", lambda x: x + 0.2, ("C26", "budget of the saved points, exactly")),
     ("adv_inputs", lambda x: x * torch.nan, ("C26", "budget of the saved points, exactly")),
-    ("clean_inputs", lambda x: x + 1e-3, ("C28", "points, colours and labels of the data set")),
-    ("color", lambda x: 255 - x, ("C28", "points, colours and labels of the data set")),
-    ("label", lambda x: x.roll(1), ("C28", "points, colours and labels of the data set")),
+    ("clean_inputs", lambda x: x + 1e-3, ("C28", "points, features and labels of the data set")),
+    ("features", lambda x: 255 - x, ("C28", "points, features and labels of the data set")),
+    ("label", lambda x: x.roll(1), ("C28", "points, features and labels of the data set")),
     ("adv_answers", lambda x: x.roll(1), ("C27", "answers to the saved points, and voxels")),
     ("clean_answers", lambda x: x.roll(1), ("C27", "answers to the saved points, and voxels")),
     ("voxels", lambda x: x + 1, ("C27", "answers to the saved points, and voxels")),
@@ -148,7 +157,7 @@ def test_verify_finds_what_was_tampered_with(run, tmp_path, name, change, check)
 def test_verify_says_what_other_answers_may_come_of(run, tmp_path):
     copy = copied(run, tmp_path)
     edit(copy, 1, "adv_answers", lambda x: x.roll(1))
-    problems = [line for found in verify(opened(str(copy.path))) for line in found.problems]
+    problems = [line for found in verify(RunDirectory(str(copy.path))) for line in found.problems]
     assert any(
         "adv answers differ; if the files are as the attack wrote them" in line for line in problems
     )
@@ -176,7 +185,7 @@ def test_two_processes_save_the_same_bits(run, tmp_path, weights):
     args = arguments("attack", scene_config(model__weights=weights), tmp_path / "two")
     ranks = start_ranks(args, 2, tmp_path / "log")
     assert [rank.wait() for rank in ranks] == [0, 0]
-    assert SceneDirectory(tmp_path / "two").results()["digest"] == run.results()["digest"]
+    assert RunDirectory(tmp_path / "two").results()["digest"] == run.results()["digest"]
 
 
 def test_methods_and_noise_differ(run, tmp_path, weights):
@@ -219,12 +228,23 @@ def test_what_does_not_fit_is_named(tmp_path, capsys, changes, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--checks=full", "--tuning=t.json", "--twin=w.safetensors"])
-def test_what_is_made_of_images_only_is_refused(tmp_path, capsys, option):
-    args = arguments("attack", scene_config(), tmp_path / "run", option)
-    assert main(args) == 1
-    assert f"are for images, got {option.split('=')[0]}" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+def test_all_checks_are_made_of_scenes(tmp_path):
+    """Of an untrained network: none fails, and those that need no gate are made."""
+    weights = published_voxel_network(tmp_path)
+    config = scene_config(model__weights=str(weights))
+    args = arguments("attack", config, tmp_path / "run", "--checks=full")
+    assert main(args) == 0
+    run = RunDirectory(tmp_path / "run")
+    checks = run.results()["checks"]
+    verdicts = {check["id"]: check["verdict"] for check in checks}
+    assert list(verdicts) == [f"C{number}" for number in range(1, 22)]
+    assert "FAIL" not in verdicts.values()
+    skipped = {number for number, verdict in verdicts.items() if verdict == "SKIP"}
+    assert skipped <= {"C5", "C7", "C11", "C18", "C19", "C21"}
+    values = {check["name"]: check["value"] for check in checks}
+    assert "points in" in values["inputs are what the table of batches says"]
+    assert "sanity checks" in (run.path / "report.html").read_text().lower()
+    assert verify(run)[0].problems == []
 
 
 def test_another_precision_is_refused(tmp_path, capsys):
@@ -253,8 +273,11 @@ def test_a_network_that_answers_with_nan_is_refused():
     network.final.bias.data.fill_(torch.nan)
     attack = PointIFGSM(PointLinf(0.1), steps=2)
     module = AttackModule(network, attack, VoxelLGM(Sigmoid(10.0)))
+    module.task = PointSegmentation()
     batch = next(iter(SyntheticRooms(points=1000).test_dataloader()))
-    with pytest.raises(ValueError, match="scene 0 are not finite"):
+    with pytest.raises(
+        ValueError, match="logits of 1 samples are not finite, the first is sample 0"
+    ):
         module.predict_step(batch)
 
 
@@ -327,7 +350,7 @@ def test_scenes_as_ply_files(run, tmp_path):
             assert np.array_equal(rows[axis], record.adv_inputs[:, column])
             assert np.array_equal(rows[f"clean_{axis}"], record.clean_inputs[:, column])
         assert np.array_equal(rows["adv_answer"], record.adv_answers)
-        assert np.array_equal(rows["blue"], record.color[:, 2])
+        assert np.array_equal(rows["blue"], record.features[:, 2])
         assert 0 < rows["displacement_m"].max() <= 3**0.5 * 1.001 * threat_m(run)
 
 

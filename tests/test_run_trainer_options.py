@@ -4,8 +4,8 @@ import pytest
 from lightning.pytorch import Callback
 from run_config import arguments, attack, attack_config, class_path, fit_config
 
+from leadgrad.pipelines.attack.trainer_options import deciding_options
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.trainer_options import deciding_options
 
 
 class Meddling(Callback):

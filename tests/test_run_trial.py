@@ -5,8 +5,8 @@ import torch
 from run_config import arguments, attack, attack_config, class_path, node
 from torch import nn
 
+from leadgrad.pipelines.attack.trial import tried
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.trial import tried
 from leadgrad.victims import Gate, MarginError
 
 

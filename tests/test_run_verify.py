@@ -10,9 +10,9 @@ from run_config import attack, attack_config, class_path, node, threat
 from tampering import TAMPERED, UNIT, edit, edit_json
 
 from leadgrad.attacks import PixelLinf, RandomNoise
+from leadgrad.pipelines.api.verifying import verify
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory, flatten
-from leadgrad.pipelines.verify import opened, verify
+from leadgrad.pipelines.runs.directory import RunDirectory, flatten
 
 
 def config() -> dict:
@@ -166,10 +166,10 @@ class Drawing(OwnGated):
 def test_a_victim_that_draws_when_built_is_verified_with_the_attacks_seed(tmp_path):
     network = node(class_path(Drawing, "drawing_victims"), num_classes=2)
     attack(attack_config(model__network=network, seed_everything=5), tmp_path / "run")
-    assert not any(finding.problems for finding in verify(opened(tmp_path / "run")))
+    assert not any(finding.problems for finding in verify(RunDirectory(tmp_path / "run")))
     header = json.loads((tmp_path / "run" / "run.json").read_text())
     for part in (header["config"], header["fingerprint"]):
         part["seed_everything"] = 6
     (tmp_path / "run" / "run.json").write_text(json.dumps(header))
-    problems = [line for found in verify(opened(tmp_path / "run")) for line in found.problems]
+    problems = [line for found in verify(RunDirectory(tmp_path / "run")) for line in found.problems]
     assert any("seed and state dict do not determine" in line for line in problems)

@@ -7,8 +7,9 @@ import torch
 from scene_contracts import ATTACKS, DATA, METHODS, VICTIMS
 
 from leadgrad.data import SceneDataModule, check_scene_batch
-from leadgrad.pipelines.attack_module import AttackModule
-from leadgrad.pipelines.scene_records import SceneRecord
+from leadgrad.pipelines.attack.module import AttackModule
+from leadgrad.pipelines.tasks import PointSegmentation
+from leadgrad.pipelines.tasks.scenes.records import SceneRecord
 
 
 @pytest.fixture(params=DATA)
@@ -50,6 +51,7 @@ def test_finished_scenes_are_left_out(data):
 def test_every_attack_on_every_victim_under_every_method(victim, method, attack, tmp_path):
     torch.manual_seed(0)
     module = AttackModule(VICTIMS[victim](), ATTACKS[attack], METHODS[method])
+    module.task = PointSegmentation()
     batch = next(iter(DATA["SyntheticRooms"](tmp_path).predict_dataloader()))
     record = module.predict_step(batch)
     assert isinstance(record, SceneRecord)
@@ -63,6 +65,7 @@ def test_every_attack_on_every_victim_under_every_method(victim, method, attack,
 def test_the_result_does_not_depend_on_the_other_scenes(tmp_path):
     torch.manual_seed(0)
     module = AttackModule(VICTIMS["MinkUNet"](), ATTACKS["PointIFGSM"], METHODS["LGM"])
+    module.task = PointSegmentation()
     data = DATA["SyntheticRooms"](tmp_path)
     together = [module.predict_step(batch).adv_inputs for batch in data.predict_dataloader()]
     data.finished_batches = {0, 1}

@@ -9,7 +9,7 @@ from run_config import arguments, attack_config
 from run_processes import PATIENCE, start_script
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.rundir import RunDirectory
+from leadgrad.pipelines.runs.directory import RunDirectory
 
 TERMINALS = {
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -17,7 +17,7 @@ TERMINALS = {
 }
 PRINTING = """
 import sys
-from leadgrad.pipelines.terminal import forgiving_streams
+from leadgrad.pipelines.commands.terminal import forgiving_streams
 forgiving_streams()
 print("ε → λ", flush=True)
 for line in range(100000):

@@ -111,7 +111,7 @@ def test_bytes_stay_within_integer_units():
 
 
 def test_pixel_mask_golden():
-    """Numbers of the 2D reference page, 7.2."""
+    """Numbers of docs/reference/images.md, "Pixel masks", and sums of positions."""
     for size, rates in {
         (32, 32): {0.05: (51, 24_110), 0.1: (102, 49_587), 0.2: (204, 101_673)},
         (224, 224): {0.005: (250, 6_320_412), 0.01: (501, 12_308_022), 0.02: (1003, 24_991_519)},

@@ -67,6 +67,11 @@ def test_a_share_to_be_passed_is_a_goal_that_can_be_reached():
     assert near.reached(LABELS, answer).all()
     assert Compute("down", beyond=0.99).reached(LABELS, answer).all()
     assert not Compute().reached(LABELS, answer).any()
+    assert Untargeted().winnable()
+    assert near.winnable()
+    assert not Compute().winnable()
+    assert AllOf((near, Kept())).winnable()
+    assert not AllOf((Compute(), Kept())).winnable()
     for wrong in ({"direction": "more"}, {"beyond": 1.5}):
         with pytest.raises(ValueError, match="must be"):
             Compute(**wrong)

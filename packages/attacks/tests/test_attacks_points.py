@@ -39,7 +39,7 @@ def scene(count=50, seed=0):
 
 
 def test_step_formula():
-    """The three points of the 3D reference page, section 6."""
+    """The three points of docs/reference/scenes.md, "Step size"."""
     gradient = torch.tensor([(2e-5, 1e-5, -4e-5), (3e-9, -1e-9, 0), (0.0, 0, 0)])
     attack = PointIFGSM(PointLinf(0.05), step_size_m=0.01)
     wanted = [(0.004999, 0.002499, -0.009998), (0.002308, -0.000769, 0), (0, 0, 0)]

@@ -40,7 +40,7 @@ def test_scenes_in_memory_are_served_as_they_are():
         check_scene_batch(batch, 3)
         assert batch["index"].tolist() == [index]
         assert np.array_equal(batch["coords"].numpy(), coords[index].astype(np.float32))
-        assert np.array_equal((batch["color"] * 255).round().byte().numpy(), colors[index])
+        assert np.array_equal((batch["features"] * 255).round().byte().numpy(), colors[index])
         assert batch["label"].tolist() == labels[index].tolist()
 
 
@@ -186,6 +186,61 @@ BAD_SCENES = {
     ),
     "one of labels": ((arrays()[0], arrays()[1], arrays()[2][0]), "labels must be a list"),
 }
+
+
+def intensities():
+    return [np.linspace(0, 50, size)[:, None] for size in SIZES]
+
+
+def test_features_of_other_names_are_served_as_they_are(tmp_path):
+    coords, colors, labels = arrays()
+    names = ["intensity"]
+    data = SceneDataModule.from_arrays(coords, intensities(), labels, feature_names=names)
+    assert data.feature_names == ("intensity",)
+    for number, batch in enumerate(data.predict_dataloader()):
+        check_scene_batch(batch, 3)
+        assert batch["from_bytes"].tolist() == [False]
+        assert np.array_equal(batch["features"], intensities()[number].astype(np.float32))
+    for number, scene in enumerate(zip(coords, intensities(), labels, strict=True)):
+        content = dict(zip(("coords", "features", "labels"), scene, strict=True))
+        np.savez(tmp_path / f"scene_{number:04d}.npz", **content)
+    folder = SceneFolder(tmp_path, num_classes=3, feature_names=names)
+    assert folder.manifest() == data.manifest() | {"dataset": "SceneFolder"}
+    with pytest.raises(SceneError, match=r"must be RGB .*; of anything else give feature_"):
+        SceneFolder(tmp_path, num_classes=3).manifest()
+    grey = [color[:, :1] for color in colors]
+    data = SceneDataModule.from_arrays(coords, grey, labels, feature_names=["grey"])
+    for number, batch in enumerate(data.predict_dataloader()):
+        assert batch["from_bytes"].tolist() == [True]
+        assert np.array_equal((batch["features"] * 255).round().byte().numpy(), grey[number])
+
+
+def test_float_colours_are_colours_when_they_are_named_so():
+    coords, colors, labels = arrays()
+    names = ("intensity", "red", "green", "blue")
+    mixed = [np.hstack([i, c / 255]) for i, c in zip(intensities(), colors, strict=True)]
+    data = SceneDataModule.from_arrays(coords, mixed, labels, feature_names=names)
+    assert [batch["features"].shape[1] for batch in data.predict_dataloader()] == [4] * 3
+    bright = [2 * columns for columns in mixed]
+    with pytest.raises(SceneError, match=r"values of (red|green|blue) are not colours in \[0, 1\]"):
+        SceneDataModule.from_arrays(coords, bright, labels, feature_names=names)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("column", "names", "message"),
+    [
+        ([[np.nan]], ["i"], "scene 0: 1 values of i are not finite, the first is nan at point 0"),
+        ([[1e300]], ["i"], "scene 0: 1 values of i are not finite, the first is inf"),
+        ([[1.0]], ["i", "j"], r"floats of shape \(1, 2\), named i, j, got \(1, 1\) float64"),
+        ([[1]], ["i"], r"must be uint8 or floats of shape \(1, 1\), named i, got .* int64"),
+        ([[1.0]], None, r"features must be RGB .*; of anything else give feature_names"),
+        ([[1.0]], "i", "feature_names must be a tuple with the name of each column, got 'i'"),
+    ],
+)
+def test_wrong_features_are_refused(column, names, message):
+    with pytest.raises(ValueError, match=message):
+        SceneDataModule.from_arrays([np.ones((1, 3))], [column], [[0]], feature_names=names)
 
 
 @pytest.mark.filterwarnings("error")

@@ -170,14 +170,21 @@ def replaced(array, value):
         (Scene(COORDS.astype(float), COLOR, CLASSES), r"coords must be \(P, 3\) float32, got \(5"),
         (Scene(COORDS[:, :2], COLOR, CLASSES), r"coords must be .* got \(5, 2\)"),
         (Scene(COORDS.tolist(), COLOR, CLASSES), "coords must be a numpy array .*got list"),
-        (Scene(COORDS, COLOR / np.float32(255), CLASSES), r"color must be \(P, 3\) uint8, got"),
-        (Scene(COORDS, COLOR[:, 0], CLASSES), "color must be"),
+        (
+            Scene(COORDS, COLOR / 255, CLASSES),
+            r"features must be \(P, 3\) uint8 or float32, named red, green, blue, got .*float64",
+        ),
+        (Scene(COORDS, COLOR[:, 0], CLASSES), "features must be"),
+        (
+            Scene(COORDS, COLOR.astype(np.float32), CLASSES),
+            r"5 values of red are not colours in \[0, 1\], or bytes, the first is 9.0 at point 0",
+        ),
         (
             Scene(COORDS, COLOR, CLASSES.astype(int)),
             r"label must be \(P,\) uint8, got \(5,\) int64",
         ),
         (Scene(COORDS, COLOR, CLASSES.tolist()), "label must be a numpy array"),
-        (Scene(COORDS, COLOR, CLASSES[:4]), "5 points, 5 colours and 4 labels"),
+        (Scene(COORDS, COLOR, CLASSES[:4]), "5 points, 5 features and 4 labels"),
         (Scene(COORDS[:0], COLOR[:0], CLASSES[:0]), "holds no point"),
         (Scene(COORDS, COLOR, replaced(CLASSES, 3)), "1 labels are neither in 0..2 nor 255"),
         (Scene(replaced(COORDS, np.nan), COLOR, CLASSES), "1 points are not finite .* at point 3"),
@@ -190,6 +197,29 @@ def test_wrong_scenes_are_refused_by_their_number(scene, message):
     for call in (own.manifest, *(lambda loader=loader: list(loader()) for loader in loaders)):
         with pytest.raises(SceneError, match=rf"scene 1 \(room 1\): .*{message}"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "must be a tuple with the name of each column"),
+        ("intensity", "must be a tuple .* got 'intensity'"),
+        (("two words",), "must be one word .* got 'two words'"),
+        (("a", "a"), "must differ"),
+    ],
+)
+def test_names_of_features_that_nothing_could_show_are_refused(names, message):
+    own = scenes_of(SCENE)
+    own.feature_names = names
+    with pytest.raises(DataSetError, match=f"Own: .*{message}"):
+        own()
+
+
+def test_other_columns_than_named_are_refused():
+    own = scenes_of(SCENE)
+    own.feature_names = ("intensity",)
+    with pytest.raises(SceneError, match=r"features must be \(P, 1\) .*, named intensity, got"):
+        own().manifest()
 
 
 @pytest.mark.parametrize("name", ["b\udcfcro", "two\nlines", "a\x1b[31m"])

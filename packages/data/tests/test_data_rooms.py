@@ -38,7 +38,7 @@ def test_room_i_is_the_same_whatever_is_asked_for():
     backwards = SyntheticRooms(points=1500, test_rooms=9, train_rooms=2, seed=5).split("test")
     for index in (8, 4, 0):
         found = backwards.read(index)
-    for name in ("coords", "color", "label"):
+    for name in ("coords", "features", "label"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
     manifest = SyntheticRooms(points=1500, limit=2).manifest()
     assert SyntheticRooms(points=1500, limit=2, num_workers=2).manifest() == manifest
@@ -63,7 +63,7 @@ def test_about_as_many_points_as_asked_for(points):
     for scene in rooms(count=1, points=points):
         assert len(scene) == pytest.approx(points, rel=0.05)
         assert scene.coords.dtype == np.float32
-        assert scene.color.dtype == scene.label.dtype == np.uint8
+        assert scene.features.dtype == scene.label.dtype == np.uint8
 
 
 def test_more_points_are_the_same_room():
@@ -141,7 +141,7 @@ def test_surfaces_hang_together(points, voxel_m):
 
 def test_colour_alone_does_not_tell_the_classes_apart():
     scenes = rooms("train", 12, points=3000)
-    color = np.concatenate([scene.color for scene in scenes]).astype(np.int64)
+    color = np.concatenate([scene.features for scene in scenes]).astype(np.int64)
     label = np.concatenate([scene.label for scene in scenes]).astype(np.int64)
     color, label = color[label < 11], label[label < 11]
     cell = (color // 32) @ np.array([64, 8, 1])

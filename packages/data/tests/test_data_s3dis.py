@@ -74,7 +74,7 @@ def test_a_room_is_its_annotations_in_the_order_of_their_names(root):
     assert np.array_equal(batch["coords"].numpy(), GRID.round(3).astype(np.float32)[order])
     assert batch["label"].tolist() == [4] * 20 + [5] * 25 + [255] * 10
     expected = np.array([10, 20, 255], np.float32) / np.float32(255)
-    assert np.array_equal(batch["color"][7].numpy(), expected)
+    assert np.array_equal(batch["features"][7].numpy(), expected)
     assert datamodule.scene_name(0) == "Area_5/hallway_2"
 
 

@@ -88,7 +88,7 @@ def test_a_scan_keeps_its_points_order_and_colours(source, root):
         assert np.array_equal(batch["coords"][:, axis].numpy(), vertices[field])
     for channel, field in enumerate(("red", "green", "blue")):
         expected = vertices[field].astype(np.float32) / np.float32(255)
-        assert np.array_equal(batch["color"][:, channel].numpy(), expected)
+        assert np.array_equal(batch["features"][:, channel].numpy(), expected)
 
 
 def test_progress_and_resume(source, tmp_path):

@@ -1,14 +1,18 @@
 from dataclasses import replace
 from math import pi
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from leadgrad.data.contract import DataSetError
 from leadgrad.data.draws import NORMAL_BOUND, Draws
 from leadgrad.data.elastic import distort
 from leadgrad.data.s3dis import S3DIS
 from leadgrad.data.scannet import ScanNet
+from leadgrad.data.scene_arrays import SceneArrays
 from leadgrad.data.scene_augment import SceneAugmentation
+from leadgrad.data.scenes import SceneDataModule
 
 NOTHING = SceneAugmentation(
     elastic_chance=0,
@@ -229,6 +233,41 @@ def test_colours_shift_together_and_jitter_apart(scene):
     jitter = replace(NOTHING, color_chance=1.0, translation=0.0)(*scene, key=0)[1] - scene[1]
     assert jitter.std() == pytest.approx(0.05, rel=0.1)
     assert np.abs(jitter).max() <= 0.05 * NORMAL_BOUND + 1e-6
+
+
+def test_only_the_columns_of_colours_are_recoloured(scene):
+    recipe = replace(NOTHING, color_chance=1.0, contrast_chance=1.0, drop_chance=1.0)
+    colours = recipe(*scene, key=0)[1]
+    intensity = 40 * np.arange(500, dtype=np.float32)[:, None]
+    mixed = np.hstack([scene[1][:, 2:], intensity, scene[1][:, :2]])
+    before = mixed.copy()
+    found = recipe(scene[0], mixed, scene[2], key=0, colours=(2, 3, 0))[1]
+    assert np.array_equal(found[:, [2, 3, 0]], colours)
+    assert np.isin(found[:, 1], intensity).all()
+    assert np.array_equal(mixed, before)
+    _, alone, kept = recipe(scene[0], intensity, np.arange(500), key=0, colours=())
+    assert np.array_equal(alone, intensity[kept])
+
+
+def test_colours_of_a_set_without_any_are_not_augmented():
+    class Grey(SceneDataModule):
+        num_classes, class_names, feature_names = 1, ("all",), ("intensity",)
+        changes: ClassVar = {}
+
+        def load_split(self, name):
+            values = [np.ones((4, 1))]
+            return SceneArrays(
+                [np.eye(4)[:, :3]], values, [[0] * 4], feature_names=self.feature_names
+            ).split("test")
+
+        def augmentation(self):
+            return SceneAugmentation(**self.changes)
+
+    with pytest.raises(DataSetError, match=r"\('intensity',\) none are red.*contrast_chance=0"):
+        Grey().train_dataloader()
+    Grey.changes = {"contrast_chance": 0, "color_chance": 0}
+    (batch,) = Grey().train_dataloader()
+    assert batch["features"].unique().tolist() == [1.0]
 
 
 @pytest.mark.parametrize("recipe", [ScanNet("x"), S3DIS("x")], ids=["scannet", "s3dis"])

@@ -53,7 +53,7 @@ def scenes_of(batches):
         for place, index in enumerate(batch["index"].tolist()):
             mask = batch["scene"] == place
             assert index not in found
-            found[index] = {key: batch[key][mask] for key in ("coords", "color", "label")}
+            found[index] = {key: batch[key][mask] for key in ("coords", "features", "label")}
     return found
 
 
@@ -94,7 +94,7 @@ def test_scenes_arrive_whole_in_order_and_where_they_were(batch_size):
             expected = Blobs(name).read(index)
             assert np.array_equal(scene["coords"].numpy(), expected.coords)
             assert torch.equal(
-                (scene["color"] * 255).round().to(torch.uint8)[0, 0].long(),
+                (scene["features"] * 255).round().to(torch.uint8)[0, 0].long(),
                 torch.tensor(10 * index),
             )
             assert scene["label"].tolist() == [index] * SIZES[name][index]
@@ -109,7 +109,7 @@ def test_colours_are_the_nearest_floats_to_k_by_255():
         np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1),
         np.zeros(256, np.uint8),
     )
-    color = SceneReader(source)[0]["color"]
+    color = SceneReader(source)[0]["features"]
     assert color.dtype == torch.float32
     assert torch.equal(color[:, 1], values)
 
@@ -175,7 +175,7 @@ def test_the_manifest_tells_scenes_apart(monkeypatch):
     assert manifest == Toy(3, seed=5).manifest()
     digests = {manifest["sha256"], Toy(limit=4).manifest()["sha256"]}
     read = Blobs.read
-    for change in ("coords", "color", "label"):
+    for change in ("coords", "features", "label"):
 
         def changed(self, index, change=change):
             scene = read(self, index)
@@ -220,7 +220,7 @@ class Net(LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.seen.extend(batch["index"].tolist())
-        return torch.nn.functional.cross_entropy(self.layer(batch["color"]), batch["label"])
+        return torch.nn.functional.cross_entropy(self.layer(batch["features"]), batch["label"])
 
     def validation_step(self, batch, batch_idx):
         check_scene_batch(batch, 8)

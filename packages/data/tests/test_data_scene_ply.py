@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from leadgrad.data.ply import PlyError, read_header, read_vertices, write_vertices
+from leadgrad.data.scene_check import Scene
+from leadgrad.data.scene_files import SceneFileError, write_scene
 
 DTYPE = np.dtype([("x", "<f4"), ("red", "u1"), ("label", "<u2")])
 
@@ -218,3 +220,10 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(path, vertices, monkey
         write_vertices(path, vertices[:2], [])
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["scene.ply"]
+
+
+def test_a_prepared_scene_holds_colours_and_nothing_else(tmp_path):
+    scene = Scene(np.ones((2, 3), np.float32), np.ones((2, 1), np.float32), np.zeros(2, np.uint8))
+    with pytest.raises(SceneFileError, match=r"RGB of uint8, got \(2, 1\) float32; .*SceneFolder"):
+        write_scene(tmp_path / "a.ply", scene, source="", notes=())
+    assert not list(tmp_path.iterdir())

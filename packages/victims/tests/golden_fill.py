@@ -1,4 +1,4 @@
-"""Weights and images without a file: the fill rule of the 2D reference page, 7.3."""
+"""Weights and images without a file: docs/reference/images.md, "Golden numbers"."""
 
 import zlib
 

@@ -9,11 +9,11 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from tiny_images import CLASSES, train_loader, validation_loader, whole_batch
 
 from leadgrad.victims import DynConv, ResNet, SkipNet, load_published
-from leadgrad.victims.averaging import TailAverage
-from leadgrad.victims.classifier import Classifier
-from leadgrad.victims.dynconv_training import DynConvClassifier
-from leadgrad.victims.recipe import SGDOneCycle
-from leadgrad.victims.skipnet_training import SkipNetClassifier
+from leadgrad.victims.training.averaging import TailAverage
+from leadgrad.victims.training.classifier import Classifier
+from leadgrad.victims.training.dynconv import DynConvClassifier
+from leadgrad.victims.training.recipe import SGDOneCycle
+from leadgrad.victims.training.skipnet import SkipNetClassifier
 
 pytestmark = [
     # Lightning 2.6.6 under torch 2.15

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from leadgrad.victims import LGM, Constant, DynConv, ResNet, SkipNet, gradient_method
-from leadgrad.victims.backbone import load_backbone
-from leadgrad.victims.checkpoints import CheckpointError
+from leadgrad.victims.weights.backbone import load_backbone
+from leadgrad.victims.weights.checkpoints import CheckpointError
 
 
 def twin(depth: int = 14) -> ResNet:

@@ -21,8 +21,8 @@ from leadgrad.victims import (
     record_architecture,
     record_occupancies,
 )
-from leadgrad.victims.change import place_changes, unit_change, voxel_changes
-from leadgrad.victims.voxelize import Voxelizer
+from leadgrad.victims.occupancy.change import place_changes, unit_change, voxel_changes
+from leadgrad.victims.occupancy.voxelize import Voxelizer
 
 
 def drawn(*shape, seed=0):

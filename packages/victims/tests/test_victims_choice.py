@@ -18,7 +18,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.gates import gates
+from leadgrad.victims.occupancy.gates import gates
 
 SCORES = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -24,7 +24,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.gates import gates
+from leadgrad.victims.occupancy.gates import gates
 
 INF = math.inf
 METHODS = [

@@ -6,10 +6,10 @@ from lightning.pytorch import Trainer
 from tiny_images import CLASSES, train_loader, validation_loader, whole_batch
 
 from leadgrad.victims import DynConv, SkipNet, record_occupancies
-from leadgrad.victims.dynconv_training import DynConvClassifier
-from leadgrad.victims.recipe import SGDOneCycle
-from leadgrad.victims.skipnet_rl import HybridRLClassifier
-from leadgrad.victims.skipnet_training import SkipNetClassifier, computation_percent
+from leadgrad.victims.training.dynconv import DynConvClassifier
+from leadgrad.victims.training.recipe import SGDOneCycle
+from leadgrad.victims.training.skipnet import SkipNetClassifier, computation_percent
+from leadgrad.victims.training.skipnet_rl import HybridRLClassifier
 
 pytestmark = [
     pytest.mark.ddp,

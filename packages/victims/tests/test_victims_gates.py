@@ -20,8 +20,8 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.gates import gates
-from leadgrad.victims.surrogates import LEAST_SINGLE_SIZE, LEAST_SIZE
+from leadgrad.victims.occupancy.gates import gates
+from leadgrad.victims.occupancy.surrogates import LEAST_SINGLE_SIZE, LEAST_SIZE
 
 MARGINS = torch.tensor([-2.0, -0.0, 0.0, 0.5], dtype=torch.double)
 
@@ -169,7 +169,7 @@ def test_a_decision_has_its_margin_its_rule_and_what_was_used():
     assert not record[0].requires_grad
 
 
-@pytest.mark.parametrize("module", ["leadgrad.victims", "leadgrad.victims.gates"])
+@pytest.mark.parametrize("module", ["leadgrad.victims", "leadgrad.victims.occupancy.gates"])
 def test_importing_victims_imports_no_lightning(module):
     script = f"import sys, {module}; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -1,4 +1,4 @@
-"""Counts and golden numbers of the 2D reference page, 7.1 and 7.3 (CIFAR rows)."""
+"""Counts and golden numbers, explained in docs/reference/images.md, "Golden numbers"."""
 
 import functools
 
@@ -18,7 +18,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.dynconv import MaskConv
+from leadgrad.victims.networks.dynconv import MaskConv
 
 FILLED = {
     "static-32": functools.cache(lambda: fill(ResNet(32))),
@@ -140,7 +140,8 @@ def test_conditional_macs_by_hand():
     dynconv = FILLED["DynConv-32"]()
     with torch.no_grad(), record_occupancies(dynconv) as record:
         dynconv(images())
-    # MACs per position of mask (conv2) and dilated mask (conv1): reference page, 7.1
+    # MACs per position of mask (conv2) and dilated mask (conv1):
+    # docs/reference/images.md, "Golden numbers"
     per_position = [(2304, 2304)] * 5 + [(9216, 4608)] + [(9216, 9216)] * 4
     per_position += [(36864, 18432)] + [(36864, 36864)] * 4
     expected = sum(

@@ -20,7 +20,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.dynconv import MaskUnit
+from leadgrad.victims.networks.dynconv import MaskUnit
 
 FAMILIES = pytest.mark.parametrize("family", [SkipNet, DynConv])
 ALL_METHODS = [FGM(), LGM(Sigmoid(3)), LGM(Sigmoid(3), "hard"), LGM(Constant())]

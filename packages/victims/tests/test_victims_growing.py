@@ -5,8 +5,8 @@ import torch
 from test_victims_backbone import twin
 
 from leadgrad.victims import LGM, Constant, ResNet, SkipNet, gradient_method
-from leadgrad.victims.checkpoints import CheckpointError
-from leadgrad.victims.growing import load_shallower, starts_deeper
+from leadgrad.victims.weights.checkpoints import CheckpointError
+from leadgrad.victims.weights.growing import load_shallower, starts_deeper
 
 
 def grown(depth: int = 26) -> ResNet:

@@ -1,4 +1,4 @@
-"""Layers and geometry: small behaviours of the 2D reference page, 7.2, and what is refused."""
+"""Layers and geometry: small behaviours of the published networks, and what is refused."""
 
 import itertools
 
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from leadgrad.victims import DynConv, GatedNetwork, ResNet, SkipNet, record_occupancies
-from leadgrad.victims.dynconv import MaskConv, OneChannelConv3x3, dilate
-from leadgrad.victims.layers import Normalize, PadShortcut, stage_geometry
+from leadgrad.victims.networks.dynconv import MaskConv, OneChannelConv3x3, dilate
+from leadgrad.victims.networks.layers import Normalize, PadShortcut, stage_geometry
 
 
 def single(size, r, c):

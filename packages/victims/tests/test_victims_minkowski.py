@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from leadgrad.victims import Sigmoid, gradient_method
-from leadgrad.victims.minkunet import MinkUNet
-from leadgrad.victims.reach import Reach
+from leadgrad.victims.networks.minkunet import MinkUNet
+from leadgrad.victims.occupancy.reach import Reach
+from leadgrad.victims.occupancy.voxel_methods import VoxelLGM
 from leadgrad.victims.sparse import (
     DownConv,
     Geometry,
@@ -24,7 +25,6 @@ from leadgrad.victims.sparse import (
     hypercube_offsets,
     unique_coordinates,
 )
-from leadgrad.victims.voxel_methods import VoxelLGM
 
 MODULE = "leadgrad.victims.sparse.minkowski"
 
@@ -192,7 +192,7 @@ def test_whole_network(engine, led, arguments):
 
 def test_a_class_path_of_its_own(engine):
     """What configurations name."""
-    kind = importlib.import_module("leadgrad.victims.minkunet_minkowski").MinkUNetMinkowski
+    kind = importlib.import_module("leadgrad.victims.networks.minkunet_minkowski").MinkUNetMinkowski
     assert issubclass(kind, MinkUNet)
     assert kind(4, 0.1).geometry is engine.MinkowskiGeometry
     assert MinkUNet(4, 0.1).geometry is Geometry

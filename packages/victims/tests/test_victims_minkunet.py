@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from leadgrad.victims import LGM, Sigmoid, gradient_method, load_published
-from leadgrad.victims.minkunet import MinkUNet
-from leadgrad.victims.reach import Reach
+from leadgrad.victims.networks.minkunet import MinkUNet
+from leadgrad.victims.occupancy.reach import Reach
+from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
 from leadgrad.victims.sparse import hybrid_offsets, hypercube_offsets
-from leadgrad.victims.voxel_methods import VoxelFGM, VoxelLGM
 
 S3DIS = {"coordinate_features": True, "decoder": (256,) * 4}
 SMALL = {"blocks": (2,) * 8, "decoder": (128, 128, 96, 96)}
@@ -75,7 +75,7 @@ def test_orders_of_offsets_are_the_same_network_with_permuted_kernels():
     hybrid, plain = tiny(), tiny(hybrid_blocks=False)
     place = {tuple(offset): at for at, offset in enumerate(hybrid_offsets().tolist())}
     order = [place[tuple(offset)] for offset in hypercube_offsets(3).tolist()]
-    # The conversion table of the page, 1.3
+    # The conversion in docs/reference/scenes.md, "Order of kernel offsets"
     assert order[:9] == [19, 15, 23, 11, 9, 13, 21, 17, 25]
     state = {
         name: value[order] if ".conv" in name and len(value.shape) == 3 else value
@@ -103,7 +103,10 @@ def one_per_voxel(coords, color, voxel_m=0.1):
 
 
 def test_steep_led_forward_is_the_exact_one():
-    """Candidates that are not occupied change nothing: style page 3.3, item 4, for a whole net."""
+    """Candidates that are not occupied change nothing, in a whole network.
+
+    docs/reference/method.md, "Occupancy of voxels".
+    """
     network = tiny()
     coords, color = one_per_voxel(*room())
     exact = network(coords, color)
@@ -134,7 +137,7 @@ METHODS = [
 @pytest.mark.parametrize("features", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 def test_gradient_is_that_of_the_relaxed_network(method, features):
-    """Eq. 28 through voxels, network and back to the points, by finite differences."""
+    """Eq. 28 in docs/reference/method.md, through voxels and network, by finite differences."""
     network = tiny(coordinate_features=features)
     coords, color = room(150)
     labels = torch.arange(150) % 4
@@ -218,3 +221,12 @@ def test_order_of_points_and_batch_do_not_matter():
 def test_wrong_numbers_of_stages():
     with pytest.raises(ValueError, match="need 4, 4 and 8 numbers, got 3"):
         MinkUNet(encoder=(8, 8, 8))
+
+
+def test_a_network_of_one_feature_column():
+    coords, colours = room()
+    network = tiny(features=1)
+    assert network.conv0p1s1.kernel.shape[1] == 1
+    assert network(coords, colours[:, :1]).shape == (len(coords), 4)
+    with pytest.raises(ValueError, match="takes 1 feature columns, the scene has 3"):
+        network(coords, colours)

@@ -23,10 +23,10 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.classifier import Classifier
-from leadgrad.victims.reach import Reach
-from leadgrad.victims.segmentation_training import SceneSegmenter
-from leadgrad.victims.voxelize import Voxelizer
+from leadgrad.victims.occupancy.reach import Reach
+from leadgrad.victims.occupancy.voxelize import Voxelizer
+from leadgrad.victims.training.classifier import Classifier
+from leadgrad.victims.training.segmentation import SceneSegmenter
 
 METHODS = [FGM(), LGM(Sigmoid(1.0)), LGM(Sigmoid(1.0), "hard"), LGM(Constant())]
 BROKEN = {
@@ -104,15 +104,15 @@ def test_masked_units_play_no_part_in_the_size_of_the_others():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_colours_and_clean_positions_have_to_be_finite(value):
+def test_features_and_clean_positions_have_to_be_finite(value):
     coords, color = torch.rand(3, 3), torch.rand(3, 3)
     color[1, 2] = value
     voxelizer = Voxelizer(0.05)
-    with pytest.raises(ValueError, match="colours must be finite, that of point 1"):
+    with pytest.raises(ValueError, match="features must be finite, those of point 1"):
         voxelizer(coords, color)
     with (
         gradient_method(voxelizer, VoxelFGM(), Reach(0.0, 0.0, coords)),
-        pytest.raises(ValueError, match="colours must be finite"),
+        pytest.raises(ValueError, match="features must be finite"),
     ):
         voxelizer(coords, color)
     with pytest.raises(ValueError, match="origin holds positions that are not finite"):
@@ -142,7 +142,7 @@ def test_nan_logits_are_no_answers_for_scenes():
     label = torch.zeros(20, dtype=torch.int64)
     batch = {
         "coords": torch.rand(20, 3),
-        "color": torch.rand(20, 3),
+        "features": torch.rand(20, 3),
         "scene": label,
         "label": label,
         "index": label[:1],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from leadgrad.victims.recipe import Recipe, SGDOneCycle, SGDSteps
+from leadgrad.victims.training.recipe import Recipe, SGDOneCycle, SGDSteps
 
 
 def rates(recipe, steps):

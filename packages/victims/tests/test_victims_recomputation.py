@@ -19,7 +19,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.recomputation import LENGTH, RecomputationError
+from leadgrad.victims.occupancy.recomputation import LENGTH, RecomputationError
 
 LEAD = LGM(Sigmoid(2.0))
 KINDS = ["none", "reentrant", "not reentrant", "own", "hooks"]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from leadgrad.victims import SkipNet, gradient_method, record_decisions
-from leadgrad.victims.skipnet_rl import HybridRLClassifier, SampledActions, policy_loss
+from leadgrad.victims.training.skipnet_rl import HybridRLClassifier, SampledActions, policy_loss
 
 
 def returns_by_hand(actions, cross_entropy, alpha):

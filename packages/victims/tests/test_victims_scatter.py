@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from leadgrad.victims import Sigmoid, gradient_method
-from leadgrad.victims.reach import Reach
-from leadgrad.victims.relations import relation
-from leadgrad.victims.soft_or import segment_or
+from leadgrad.victims.occupancy.reach import Reach
+from leadgrad.victims.occupancy.relations import relation
+from leadgrad.victims.occupancy.soft_or import segment_or
+from leadgrad.victims.occupancy.voxel_methods import VoxelFGM
+from leadgrad.victims.occupancy.voxelize import Voxelizer, _gathered
 from leadgrad.victims.sparse import Geometry, unique_coordinates
-from leadgrad.victims.voxel_methods import VoxelFGM
-from leadgrad.victims.voxelize import Voxelizer, _gathered
 
 torch_scatter = pytest.importorskip("torch_scatter")
 

@@ -8,9 +8,9 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from leadgrad.victims.minkunet import MinkUNet
-from leadgrad.victims.recipe import SGDPolynomial
-from leadgrad.victims.segmentation_training import SHIFTS, SceneSegmenter, voxel_labels
+from leadgrad.victims.networks.minkunet import MinkUNet
+from leadgrad.victims.training.recipe import SGDPolynomial
+from leadgrad.victims.training.segmentation import SHIFTS, SceneSegmenter, voxel_labels
 
 CLASSES = 4
 
@@ -27,7 +27,7 @@ def batch(points=200, scenes=2, seed=0):
     label[::7] = 255
     return {
         "coords": torch.rand(points, 3, generator=generator) * 4 - 1,
-        "color": torch.rand(points, 3, generator=generator),
+        "features": torch.rand(points, 3, generator=generator),
         "label": label,
         "scene": torch.arange(scenes).repeat_interleave(points // scenes),
         "index": torch.arange(scenes),
@@ -58,7 +58,7 @@ def test_labels_of_voxels_by_hand():
 
 def test_the_loss_is_the_mean_over_voxels_that_agree(monkeypatch):
     module, given = segmenter(), batch()
-    voxels = module.victim.voxelizer(given["coords"], given["color"], given["scene"])
+    voxels = module.victim.voxelizer(given["coords"], given["features"], given["scene"])
     logits = torch.randn(len(voxels.tensor.coords), CLASSES)
     monkeypatch.setattr(module.victim, "voxel_logits", lambda x: logits)
     loss, _ = module.training_loss(given)
@@ -84,7 +84,7 @@ def test_a_batch_without_labels_teaches_nothing():
 
 def test_the_shift_moves_the_grid_and_keeps_its_voxels(monkeypatch):
     module, given, seen = segmenter(), batch(), []
-    exact = module.victim.voxelizer(given["coords"], given["color"], given["scene"]).tensor
+    exact = module.victim.voxelizer(given["coords"], given["features"], given["scene"]).tensor
     voxel_logits = module.victim.voxel_logits
 
     def spy(x):
@@ -150,7 +150,7 @@ def test_validation_miou_is_that_of_a_slow_count():
     answers, labels = [], []
     with torch.no_grad():
         for given in batches:
-            logits = module(given["coords"], given["color"], given["scene"])
+            logits = module(given["coords"], given["features"], given["scene"])
             answers.append(logits.argmax(1).numpy())
             labels.append(given["label"].numpy())
     answer, label = np.concatenate(answers), np.concatenate(labels)

@@ -137,7 +137,10 @@ def test_gradcheck(name):
     [((1, 0, 0), 1, 12), ((0, -1, 0), 4, 16), ((-1, -1, -1), 26, 26), ((0, 0, 1), 9, 4)],
 )
 def test_offset_probes(site, hybrid, cube):
-    """3D reference page, section 6: weight of slice k is k, a 1 at the origin, read at a site."""
+    """Weight of slice k is k, a 1 at the origin, read at a site.
+
+    docs/reference/scenes.md, "Order of kernel offsets" and "Test values".
+    """
     geometry = Geometry(torch.tensor([[0, 0, 0, 0], [0, *site]]))
     feats = torch.tensor([[1.0], [0.0]])
     for offsets, expected, centre in (

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from leadgrad.victims import CheckpointError, checkpoints, load_published, save_weights
+from leadgrad.victims import CheckpointError, load_published, save_weights
+from leadgrad.victims.weights import checkpoints
 
 
 class Viewing(nn.Module):

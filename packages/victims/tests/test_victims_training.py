@@ -23,11 +23,11 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.classifier import Classifier
-from leadgrad.victims.dynconv import MaskUnit
-from leadgrad.victims.dynconv_training import DynConvClassifier, block_costs, sparsity_loss
-from leadgrad.victims.recipe import SGDOneCycle, SGDSteps
-from leadgrad.victims.skipnet_training import (
+from leadgrad.victims.networks.dynconv import MaskUnit
+from leadgrad.victims.training.classifier import Classifier
+from leadgrad.victims.training.dynconv import DynConvClassifier, block_costs, sparsity_loss
+from leadgrad.victims.training.recipe import SGDOneCycle, SGDSteps
+from leadgrad.victims.training.skipnet import (
     GumbelStraightThrough,
     SkipNetClassifier,
     computation_percent,

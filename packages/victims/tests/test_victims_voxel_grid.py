@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from leadgrad.victims import VoxelFGM, VoxelLGM, gradient_method
-from leadgrad.victims.reach import Reach, candidate_pairs
-from leadgrad.victims.surrogates import Sigmoid
-from leadgrad.victims.voxel_grid import in_voxels, voxel_index
-from leadgrad.victims.voxelize import Voxelizer
+from leadgrad.victims.occupancy.reach import Reach, candidate_pairs
+from leadgrad.victims.occupancy.surrogates import Sigmoid
+from leadgrad.victims.occupancy.voxel_grid import in_voxels, voxel_index
+from leadgrad.victims.occupancy.voxelize import Voxelizer
 
 EDGES = ["0.02", "0.025", "0.05", "0.08", "0.1", "0.3", "0.125"]
 COUNT = 6000

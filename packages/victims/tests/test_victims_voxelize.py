@@ -1,4 +1,4 @@
-"""Relations, candidates, soft voxels: hand-computed values of the 3D reference page, section 6."""
+"""Relations, candidates, soft voxels, by hand: docs/reference/scenes.md, "Test values"."""
 
 import math
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from leadgrad.victims import FGM, LGM, Lookahead, RelativeSigmoid, Sigmoid, gradient_method
-from leadgrad.victims.reach import Reach, candidate_pairs
-from leadgrad.victims.relations import RBF, BilinearInterpolation, relation
-from leadgrad.victims.soft_or import segment_or
-from leadgrad.victims.voxel_methods import VoxelFGM, VoxelLGM
-from leadgrad.victims.voxelize import Voxelizer
+from leadgrad.victims.occupancy.reach import Reach, candidate_pairs
+from leadgrad.victims.occupancy.relations import RBF, BilinearInterpolation, relation
+from leadgrad.victims.occupancy.soft_or import segment_or
+from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
+from leadgrad.victims.occupancy.voxelize import Voxelizer
 
 NEIGHBOURS = [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)]
 VALUES = [
@@ -246,7 +246,7 @@ BAD = [
     (torch.full((2, 3), math.nan), "2 of 2 points are not finite"),
     (torch.tensor([[0.0, 0, 0], [1e30, 0, 0]]), "the first is point 1"),
     (torch.tensor([[0.0, 0, 0], [math.inf, 0, 0]]), "1 of 2 points"),
-    (torch.zeros(2, 2), "must both be"),
+    (torch.zeros(2, 2), r"coords must be \(N, 3\), got \(2, 2\)"),
 ]
 
 
@@ -254,6 +254,39 @@ BAD = [
 def test_bad_scenes(coords, message):
     with pytest.raises(ValueError, match=message):
         Voxelizer(0.05)(coords, torch.zeros(len(coords), 3))
+
+
+def test_features_that_do_not_fit_are_refused_by_their_number():
+    coords = torch.zeros(2, 3)
+    with pytest.raises(ValueError, match=r"takes 1 feature columns, the scene has 3; .*features=3"):
+        Voxelizer(0.05, features=1)(coords, torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"features must be \(2, F\), got \(2,\)"):
+        Voxelizer(0.05)(coords, torch.zeros(2))
+    with pytest.raises(ValueError, match="at least one column, got 0"):
+        Voxelizer(0.05, features=0)
+
+
+@pytest.mark.parametrize("coordinate_features", [False, True])
+@pytest.mark.parametrize("method", [VoxelFGM(), VoxelLGM()])
+def test_each_column_is_relaxed_as_it_would_be_alone(method, coordinate_features):
+    generator = torch.Generator().manual_seed(2)
+    coords, four = (torch.rand(60, n, generator=generator, dtype=torch.float64) for n in (3, 4))
+
+    def feats(columns, led):
+        voxelizer = Voxelizer(
+            0.2, features=columns.shape[1], coordinate_features=coordinate_features
+        )
+        assert voxelizer.channels == columns.shape[1] + 3 * coordinate_features
+        if not led:
+            return voxelizer(coords, columns).tensor.feats
+        with gradient_method(voxelizer, method, Reach(0.05, 0.05, coords)):
+            return voxelizer(coords, columns).tensor.feats
+
+    for led in (False, True):
+        whole, colours, last = (feats(part, led) for part in (four, four[:, :3], four[:, 3:]))
+        torch.testing.assert_close(whole[:, :3], colours[:, :3], rtol=0, atol=0)
+        torch.testing.assert_close(whole[:, 3:4], last[:, :1], rtol=0, atol=0)
+        torch.testing.assert_close(whole[:, 4:], last[:, 1:], rtol=0, atol=0)
 
 
 def test_one_point_is_a_scene():

@@ -9,23 +9,25 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from leadgrad.pipelines.nearest import suggestion
-from leadgrad.pipelines.own_files import own_files_importable
-from leadgrad.pipelines.processes import end_with_parent
-from leadgrad.pipelines.terminal import forgiving_streams
+from leadgrad.pipelines.commands.terminal import forgiving_streams
+from leadgrad.pipelines.config.nearest import suggestion
+from leadgrad.pipelines.config.own_files import own_files_importable
+from leadgrad.pipelines.processes.parents import end_with_parent
 
+_ROOM = "leadgrad.pipelines"
 COMMANDS = {
-    "fit": ("leadgrad.pipelines.train_cli", "train a victim"),
-    "validate": ("leadgrad.pipelines.train_cli", "measure a trained victim's clean accuracy"),
-    "publish": ("leadgrad.pipelines.publish", "write a finished fit's weights and card"),
-    "attack": ("leadgrad.pipelines.attack_cli", "attack a victim and write a run directory"),
-    "verify": ("leadgrad.pipelines.verify", "recompute a run's numbers from its files alone"),
-    "export-ply": ("leadgrad.pipelines.scene_ply", "write a run's attacked scenes as PLY files"),
-    "prepare": ("leadgrad.pipelines.prepare_cli", "make scenes of raw ScanNet or S3DIS scans"),
-    "verify-data": ("leadgrad.pipelines.verify_data", "list every damaged file of a data set"),
-    "tune": ("leadgrad.pipelines.paper.tune_cli", "choose slopes on validation images"),
-    "table": ("leadgrad.pipelines.table_cli", "measure a table of the paper again"),
-    "demo": ("leadgrad.pipelines.demo", "train and attack small victims on real digits"),
+    "fit": (f"{_ROOM}.commands.fit", "train a victim"),
+    "validate": (f"{_ROOM}.commands.fit", "measure a trained victim's clean accuracy"),
+    "publish": (f"{_ROOM}.commands.publish", "write a finished fit's weights and card"),
+    "attack": (f"{_ROOM}.commands.attack", "attack a victim and write a run directory"),
+    "verify": (f"{_ROOM}.commands.verify", "recompute a run's numbers from its files alone"),
+    "export-ply": (f"{_ROOM}.commands.export_ply", "write a run's attacked scenes as PLY files"),
+    "prepare": (f"{_ROOM}.commands.prepare", "make scenes of raw ScanNet or S3DIS scans"),
+    "verify-data": (f"{_ROOM}.commands.verify_data", "list every damaged file of a data set"),
+    "sweep": (f"{_ROOM}.commands.sweep", "compare attacks, budgets and methods on a victim"),
+    "tune": (f"{_ROOM}.paper.tune_cli", "choose slopes on validation images"),
+    "table": (f"{_ROOM}.commands.table", "measure a table of the paper again"),
+    "demo": (f"{_ROOM}.demo.command", "train and attack small victims on real digits"),
 }
 
 
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it
     except Exception as error:
-        from leadgrad.pipelines.failures import explained
+        from leadgrad.pipelines.commands.failures import explained
 
         message = explained(error)
         if message is None or os.environ.get("LEADGRAD_TRACEBACK"):
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, args: Sequence[str]) -> int:
-    from leadgrad.pipelines.early import check_early
+    from leadgrad.pipelines.commands.early import check_early
 
     check_early(name, args)
     args = ["--help" if argument == "--help_all" else argument for argument in args]
@@ -66,7 +68,7 @@ def _run(name: str, args: Sequence[str]) -> int:
     # Lightning's remarks, switched on by its import; what a run was made with is in its results
     for library in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    return command([name, *args] if module.endswith("train_cli") else args)
+    return command([name, *args] if module.endswith("commands.fit") else args)
 
 
 def usage() -> str:

@@ -34,9 +34,12 @@ class Attack(ABC):
 
     Attributes:
         ignored: Label of rows that count for nothing; None where every row has a class.
+        wins: Whether a sample can be won, with nothing left to gain; else ``standing`` has only a
+            score, of -1 to 0.
     """
 
     ignored: ClassVar[int | None] = None
+    wins: ClassVar[bool] = True
 
     threat: ThreatModel
     _: KW_ONLY

@@ -67,10 +67,11 @@ class Adam:
 class CarliniWagner(Attack):
     """Adam on the perturbation, projected after each step; from the clean input, the last counts.
 
-    This is the L-infinity variant of fixed budget that the authors' program has (2D reference page,
-    3.7), not the L2 attack with its binary search. Its margin leaves the class itself out of the
-    maximum, which that program gets wrong where all other logits are negative. The state of Adam is
-    elementwise, hence no sample affects another.
+    This is the L-infinity variant of fixed budget that the authors' program has
+    (docs/reference/images.md, "Other options of the program"), not the L2 attack with its binary
+    search. Its margin leaves the class itself out of the maximum, which that program gets wrong
+    where all other logits are negative. The state of Adam is elementwise, hence no sample affects
+    another.
 
     Args:
         threat: Budget, convention and valid pixels.

@@ -49,6 +49,10 @@ class Compute(Goal):
         cost = cost_of(answer)
         return cost >= self.beyond if self.direction == "up" else cost <= self.beyond
 
+    def winnable(self) -> bool:
+        """Where a share to be passed is given."""
+        return self.beyond is not None
+
     def objective(self, answer: Answer, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """The share, or less it. Shape: (R,), float64."""
         cost = cost_of(answer).double()
@@ -118,6 +122,10 @@ class AllOf(Goal):
     def reached(self, labels: Tensor, answer: Answer) -> Tensor:
         """Rows that have reached all."""
         return torch.stack([goal.reached(labels, answer) for goal in self._all()]).all(0)
+
+    def winnable(self) -> bool:
+        """Whether all are."""
+        return all(goal.winnable() for goal in self._all())
 
     def objective(self, answer: Answer, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """The weighed sum. Shape: (R,)."""

@@ -26,6 +26,10 @@ class Goal(ABC):
     def reached(self, labels: Tensor, answer: Answer) -> Tensor:
         """Rows on which the attack has won, given the victim's answer. (R,), bool."""
 
+    def winnable(self) -> bool:
+        """Whether any sample can ever be won; else an attack only raises the objective."""
+        return True
+
     @abstractmethod
     def objective(self, answer: Answer, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """What is raised, by row. Shape: (R,).

@@ -1,7 +1,8 @@
 """Sign-gradient attacks: FGSM, I-FGSM, PGD, MI-FGSM and NI-FGSM, settings of one loop.
 
-    x ← project(x + α · direction(∇L(surrogate(x)) ⊙ M))          2D reference page, 3.2
+    x ← project(x + α · direction(∇L(surrogate(x)) ⊙ M))
 
+The paper's loop and steps: docs/reference/images.md, "Attack loop" and "Step size".
 Sources: FGSM Goodfellow et al. 2015, I-FGSM Kurakin et al. 2017, PGD Madry et al. 2018, MI-FGSM
 Dong et al. 2018, NI-FGSM Lin et al. 2020. Steps are counted in the threat model's units
 (``step_size_255``).
@@ -126,7 +127,7 @@ class SmallSteps(SignGradientAttack):
     Args:
         steps: Their number; None is the paper's formula min(eps + 4, 1.25·eps) in units, rounded
             down and at least 1: 10 for eps 8, 20 for eps 16. The released program takes it from the
-            command line (difference D4).
+            command line (D4 in docs/reference/differences.md).
         step_size_255: Of each step, in units.
     """
 

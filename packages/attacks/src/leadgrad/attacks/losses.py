@@ -30,7 +30,8 @@ def margin(logits: Tensor, classes: Tensor) -> Tensor:
     """Greatest other logit minus the class's own; positive where the class has lost. Shape: (N,).
 
     The class itself is left out of the maximum; the released program enters it as 0 instead, which
-    is wrong where all other logits are negative (2D reference page, 3.7).
+    is wrong where all other logits are negative (docs/reference/images.md, "Other options of the
+    program").
     """
     logits = logits.double()
     own = logits.gather(1, classes[:, None])

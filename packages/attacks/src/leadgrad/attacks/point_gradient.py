@@ -1,9 +1,10 @@
 """Iterative attacks on point coordinates: the paper's variant of I-FGSM after Liu et al.
 
-    x ← clamp(x + α · g / (max_j |g_j| + δ), x⁰ - ε, x⁰ + ε)          3D reference page, 3.1
+    x ← clamp(x + α · g / (max_j |g_j| + δ), x⁰ - ε, x⁰ + ε)
 
 Each point moves along its own gradient, scaled so that its greatest component moves by the whole
-step. Every iterate is shown to the exact victim, and the one it does worst on is the result.
+step. Every iterate is shown to the exact victim, and the one it does worst on is the result
+(docs/reference/scenes.md, "Attack loop").
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PointGradientAttack(PointAttack):
         step_size_m: α in metres.
         loss: (logits, labels) to one value per point. What is raised is its mean over a scene's
             labelled points, so that gradients have the size that the released program's
-            normalisation was set for (3D reference page, 3.6 and 3.11).
+            normalisation was set for (docs/reference/scenes.md, "Step size").
         delta: δ, against division by 0. Of points with smaller gradients it shortens the step; the
             released indoor program has 1e-8, the outdoor one 1e-12.
     """

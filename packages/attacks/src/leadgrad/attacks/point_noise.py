@@ -20,8 +20,8 @@ Distribution = Literal["uniform", "corners", "surface"]
 class PointNoise(PointAttack):
     """Random points of each cube; asks for no gradient.
 
-    The paper does not say what its random rows draw (3D reference page, 3.9). All points of a scene
-    are drawn in one go from the seed and the scene's id.
+    The paper does not say what its random rows draw (docs/reference/scenes.md, "Random noise"). All
+    points of a scene are drawn in one go from the seed and the scene's id.
 
     Args:
         threat: Budget.

@@ -96,6 +96,7 @@ class PointAttack(Attack):
     """
 
     ignored: ClassVar[int | None] = IGNORE
+    wins: ClassVar[bool] = False
 
     threat: PointLinf
     _: KW_ONLY

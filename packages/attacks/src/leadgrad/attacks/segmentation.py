@@ -9,7 +9,7 @@ from torch import Tensor
 from leadgrad.attacks.samples import Samples
 
 IGNORE = 255
-"""Label of points that count for nothing (3D reference page, 1.1)."""
+"""Label of points that count for nothing (docs/reference/scenes.md, "Metrics")."""
 
 
 def point_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

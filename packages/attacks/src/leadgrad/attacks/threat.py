@@ -63,8 +63,9 @@ class PixelLinf(ThreatModel):
         eps_255: Budget in units, e.g. 8.
         convention: ``"pixel"``: a unit is 1/255 and the box [0, 1], the textbook reading.
             ``"doubled"``: a unit is 2/255 and the box [-1, 1], which is what the released program
-            computes and the paper's Tables I and II were made with (2D reference page, 3.3): eps 8
-            is really 16/255, and pixels may go below 0. Never mix the two in one table.
+            computes and the paper's Tables I and II were made with (docs/reference/images.md,
+            "Units"): eps 8 is really 16/255, and pixels may go below 0. Never mix the two in one
+            table.
         valid_ratio: Share of pixels that may move ("Valid Pxl."): the first int(ratio·H·W)
             positions of one random permutation, the same for all images and channels, hence nested.
         mask_seed: Of that permutation; 1 in the released program.

@@ -6,8 +6,8 @@ figures to be reported come from predict, which repeats no sample.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sized
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Sized
+from typing import ClassVar, Generic, TypeVar
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, SequentialSampler
@@ -37,6 +37,7 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
         num_classes: Number of classes.
         class_names: Name of each class.
         split_names: Splits there are; "train" and "validation" must be among them to train.
+        task: Class path of the kind of data that this is to the pipelines.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -46,6 +47,7 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
     num_classes: int = required("the number of classes")
     class_names: tuple[str, ...] = required("a tuple with the name of each class")
     split_names: tuple[str, ...] = ("train", "validation", "test")
+    task: ClassVar[str]
 
     # What error messages call the smallest batch, and what is served.
     _smallest_batch: str
@@ -136,6 +138,22 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
             self._splits[name] = loaded
         return self._splits[name]
 
+    def batches(self, name: str, batch_size: int, *, count: int | None = None) -> Iterator[Batch]:
+        """Yield a split's samples in order, as they are, without augmentation.
+
+        Args:
+            name: One of `split_names`.
+            batch_size: Samples per batch; the last one may have fewer.
+            count: Only the first `count` samples; None yields all. `limit` plays no part.
+
+        Yields:
+            Batches as the batch table says; `index` is the position in the split.
+        """
+        reader = self._reader(self.split(name), count)
+        size = len(reader)
+        for start in range(0, size, batch_size):
+            yield reader.__getitems__(range(start, min(start + batch_size, size)))
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled, augmented training batches, of which each device gets its share."""
         reader = self._training_reader()
@@ -201,7 +219,7 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
         Returns:
             ``dataset`` (class name), ``split``, ``count`` (after `limit`), and ``sha256``. Of
             images that is over the shape, the uint8 images and the int64 labels; of scenes over
-            their names, sizes, float32 coordinates, 8-bit colours and 8-bit labels.
+            their names, sizes, float32 coordinates, 8-bit or float32 features and 8-bit labels.
         """
         return {
             "dataset": type(self).__name__,

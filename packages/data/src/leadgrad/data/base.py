@@ -8,16 +8,24 @@ from leadgrad.data.attacked import AttackedDataModule
 from leadgrad.data.augment import CropFlip
 from leadgrad.data.batch import BATCH_TABLE, BatchError, check_batch
 from leadgrad.data.contract import check_images
-from leadgrad.data.loaders import Batch, BatchReader, ImageSplit
+from leadgrad.data.loaders import Batch, BatchReader, ImageSource, ImageSplit
 
-__all__ = ["BATCH_TABLE", "Batch", "BatchError", "ImageDataModule", "ImageSplit", "check_batch"]
+__all__ = [
+    "BATCH_TABLE",
+    "Batch",
+    "BatchError",
+    "ImageDataModule",
+    "ImageSource",
+    "ImageSplit",
+    "check_batch",
+]
 
 if TYPE_CHECKING:
     from leadgrad.data.image_arrays import ImageArrays
 
 
-class ImageDataModule(AttackedDataModule[ImageSplit]):
-    """Serves a labelled image set whose splits fit in memory as uint8.
+class ImageDataModule(AttackedDataModule[ImageSource]):
+    """Serves a labelled image set, from memory (`ImageSplit`) or from files (`ImageFiles`).
 
     A subclass sets the class attributes and writes `load_split`, see the package's README;
     `from_arrays` needs neither. What can be done with it, and the other attributes, are described
@@ -38,6 +46,8 @@ class ImageDataModule(AttackedDataModule[ImageSplit]):
     """
 
     image_size: int
+
+    task = "leadgrad.pipelines.tasks.ImageClassification"
 
     _smallest_batch = "1"
     _samples = "samples"
@@ -84,12 +94,12 @@ class ImageDataModule(AttackedDataModule[ImageSplit]):
         """Return what training images go through; None leaves them as they are."""
         return None
 
-    def _check_loaded(self, name: str, split: ImageSplit) -> None:
+    def _check_loaded(self, name: str, split: ImageSource) -> None:
         where = f"split {name!r} of {type(self).__name__}"
         size = getattr(self, "image_size", None)
         check_images(split, where, num_classes=self.num_classes, image_size=size)
 
-    def _reader(self, split: ImageSplit, count: int | None = None) -> BatchReader:
+    def _reader(self, split: ImageSource, count: int | None = None) -> BatchReader:
         return BatchReader(split.first(count))
 
     def _training_reader(self) -> BatchReader:

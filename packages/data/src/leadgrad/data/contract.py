@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leadgrad.data.loaders import ImageSplit
+from leadgrad.data.loaders import ImageSource, ImageSplit
 
 
 class DataSetError(ValueError):
@@ -82,11 +82,15 @@ def check_images(split: Any, where: str, *, num_classes: int, image_size: int | 
         DataSetError: It is no `ImageSplit`, holds no sample, or its images are no uint8
             (N, 3, H, W) or its labels no int64 (N,) of 0..num_classes-1.
     """
-    if not isinstance(split, ImageSplit):
+    if not isinstance(split, ImageSource):
         raise DataSetError(
-            f"{where} must be an ImageSplit, got {type(split).__name__}; return "
-            "ImageSplit.of(images, labels)"
+            f"{where} must be an ImageSplit, got {type(split).__name__}; "
+            "return ImageSplit.of(images, labels)"
         )
+    if not isinstance(split, ImageSplit):  # the others are read, and checked, batch by batch
+        if len(split) == 0:
+            raise DataSetError(f"{where}: holds no sample")
+        split = ImageSplit(*split.read(torch.arange(1)))
     for name, value in (("images", split.images), ("labels", split.labels)):
         if not isinstance(value, Tensor):
             raise DataSetError(

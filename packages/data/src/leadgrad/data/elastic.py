@@ -1,8 +1,8 @@
 """Elastic distortion: a smooth random field of displacements.
 
-After the training recipe of the MinkowskiNets (the 3D reference page, 1.4): noise on a coarse
-grid, smoothed, interpolated at the points. The idea is that of Simard, Steinkraus and Platt, "Best
-practices for convolutional neural networks applied to visual document analysis", 2003.
+After the training recipe of the MinkowskiNets (docs/reference/scenes.md, "Training"): noise on a
+coarse grid, smoothed, interpolated at the points. The idea is that of Simard, Steinkraus and Platt,
+"Best practices for convolutional neural networks applied to visual document analysis", 2003.
 """
 
 import numpy as np

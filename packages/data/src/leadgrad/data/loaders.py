@@ -1,4 +1,4 @@
-"""What stands between uint8 images in memory and a batch: the reader and the training order."""
+"""What stands between uint8 images and a batch: where they lie, the reader, the training order."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -17,9 +17,52 @@ from leadgrad.data.seeding import permutation
 
 Batch: TypeAlias = dict[str, Tensor]
 
+DIGESTED = 1024
+"""Images that are read at once for a digest."""
+
+
+class ImageSource(ABC):
+    """The samples of one split, in an order that never changes, wherever they lie.
+
+    All images of a split have one size.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples N."""
+
+    @abstractmethod
+    def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return some samples.
+
+        Args:
+            index: Their positions, 0..N-1. Shape: (B,), int64.
+
+        Returns:
+            Images (B, 3, H, W), uint8, and labels (B,), int64.
+        """
+
+    @abstractmethod
+    def first(self, limit: int | None) -> "ImageSource":
+        """Return the first `limit` samples, or all of them."""
+
+    def sha256(self) -> str:
+        """Return the digest, in hex, of the shape, the images and the labels; reads all of them."""
+        count, digest, labels = len(self), None, []
+        for start in range(0, count, DIGESTED):
+            images, classes = self.read(torch.arange(start, min(start + DIGESTED, count)))
+            if digest is None:
+                digest = hashlib.sha256(str((count, *images.shape[1:])).encode())
+            digest.update(images.contiguous().numpy().data)
+            labels.append(classes)
+        assert digest is not None, "a split holds a sample"
+        for classes in labels:
+            digest.update(classes.contiguous().numpy().astype("<i8").data)
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
-class ImageSplit:
+class ImageSplit(ImageSource):
     """The samples of one split, in memory.
 
     Attributes:
@@ -33,6 +76,10 @@ class ImageSplit:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.labels)
+
+    def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return some samples."""
+        return self.images[index], self.labels[index]
 
     @classmethod
     def of(cls, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> "ImageSplit":
@@ -55,13 +102,6 @@ class ImageSplit:
         """Return the first `limit` samples, or all of them."""
         return ImageSplit(self.images[:limit], self.labels[:limit])
 
-    def sha256(self) -> str:
-        """Return the digest, in hex, of the shape, the images and the labels."""
-        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
-        digest.update(self.images.contiguous().numpy().data)
-        digest.update(self.labels.contiguous().numpy().astype("<i8").data)
-        return digest.hexdigest()
-
 
 class Reader(Dataset[Batch], ABC):
     """Reads whole batches of a split's N samples.
@@ -80,14 +120,14 @@ class Reader(Dataset[Batch], ABC):
 
 
 class BatchReader(Reader):
-    """Cuts batches out of images in memory: one indexing per batch, none per sample.
+    """Reads batches of images: one indexing per batch of those in memory, none per sample.
 
     Args:
         split: The samples.
         augmentation: Applied to the uint8 images, seeded by the key. None serves them as they are.
     """
 
-    def __init__(self, split: ImageSplit, augmentation: CropFlip | None = None) -> None:
+    def __init__(self, split: ImageSource, augmentation: CropFlip | None = None) -> None:
         self.split = split
         self.augmentation = augmentation
 
@@ -103,12 +143,12 @@ class BatchReader(Reader):
         """Return the batch of these samples; the data loader calls it once per batch."""
         key = torch.as_tensor(keys, dtype=torch.int64)
         index = key % len(self.split)
-        images = self.split.images[index]
+        images, labels = self.split.read(index)
         if self.augmentation is not None:
             images = self.augmentation(images, key)
         # A division by 255, not a product with its inverse: only then is k/255 the nearest float.
         image = images.to(torch.float32).div_(255)
-        return {"image": image, "label": self.split.labels[index], "index": index}
+        return {"image": image, "label": labels, "index": index}
 
 
 def keep_batch(batch: Any) -> Any:

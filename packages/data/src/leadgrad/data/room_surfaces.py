@@ -121,7 +121,7 @@ def sample_room(
     visible = area * len(trial) / cells
     scene, _ = _sample(patches, boxes, np.sqrt(visible / points), draws)
     order = draws.order(len(scene))
-    return Scene(scene.coords[order], scene.color[order], scene.label[order])
+    return Scene(scene.coords[order], scene.features[order], scene.label[order])
 
 
 def _sample(

@@ -130,4 +130,4 @@ class RoomSource(SceneSource):
         turn = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
         coords = scene.coords @ turn.T
         coords += offset - coords.min(axis=0)
-        return Scene(coords.astype(np.float32), scene.color, scene.label)
+        return Scene(coords.astype(np.float32), scene.features, scene.label)

@@ -26,7 +26,7 @@ class S3DIS(SceneDataModule):
 
     The points are the annotated ones, one per 1 cm voxel; published networks are trained on the
     release that is not aligned (``Stanford3dDataset_v1.2``). Rooms are served whole; training rooms
-    go through the published augmentation, which crops them (the 3D reference page, 1.4).
+    go through the published augmentation, which crops them (docs/reference/scenes.md, "Training").
 
     By default ``validation`` is Area 5, as ``test`` is: the published networks were trained on all
     other areas. Whatever is chosen by it (checkpoint, slope, step size) is chosen on the rooms that

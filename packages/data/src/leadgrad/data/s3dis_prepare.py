@@ -1,7 +1,7 @@
 """S3DIS's raw rooms: which there are, how one is read and thinned, and their preparation.
 
-The 3D reference page, section 2.2. A room's points are those of its annotation files, one file per
-object, taken in the order of the files' names. Of the points in a 1 cm voxel the first is kept.
+After docs/reference/scenes.md, "S3DIS". A room's points are those of its annotation files, one file
+per object, taken in the order of the files' names. Of the points in a 1 cm voxel the first is kept.
 """
 
 from collections.abc import Iterator, Sequence

@@ -30,7 +30,7 @@ class ScanNet(SceneDataModule):
     312 validation scans are named in its split files; its test labels are not public, so papers
     report the validation split, and `test_dataloader` serves it as well.
 
-    Training scenes go through the published augmentation (the 3D reference page, 1.4).
+    Training scenes go through the published augmentation (docs/reference/scenes.md, "Training").
 
     Args:
         root: Folder that ``leadgrad prepare scannet`` wrote.
@@ -114,7 +114,7 @@ class ScanNet(SceneDataModule):
 
 
 def published_augmentation(seed: int) -> SceneAugmentation:
-    """Return the published ScanNet recipe (the 3D reference page, 1.4).
+    """Return the published ScanNet recipe (docs/reference/scenes.md, "Training").
 
     Args:
         seed: Seed of the augmentation.

@@ -1,8 +1,8 @@
 """ScanNet v2's raw scans: which there are, how one is read, and their preparation.
 
-The 3D reference page, section 2.1: labels come from ``_vh_clean_2.labels.ply`` (NYU40 numbers),
-coordinates and colours from ``_vh_clean_2.ply``; all vertices are kept, in their order, without
-alignment or thinning.
+After docs/reference/scenes.md, "ScanNet": labels come from ``_vh_clean_2.labels.ply`` (NYU40
+numbers), coordinates and colours from ``_vh_clean_2.ply``; all vertices are kept, in their order,
+without alignment or thinning.
 """
 
 from collections.abc import Iterator, Sequence

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leadgrad.data.array_splits import attacked_split, chosen_splits, named_classes
+from leadgrad.data.features import COLOURS, check_feature_names
 from leadgrad.data.palette import Palette
 from leadgrad.data.scene_batch import IGNORE_LABEL
-from leadgrad.data.scene_check import Scene, SceneError, check_coords, check_labels
+from leadgrad.data.scene_check import Scene, SceneError, check_coords, check_features, check_labels
 from leadgrad.data.scene_loaders import SceneSource
 from leadgrad.data.scenes import SceneDataModule
 
@@ -19,8 +20,10 @@ class SceneArrays(SceneDataModule):
 
     Args:
         coords: Metres, of each of S scenes. Shapes: (P, 3).
-        features: RGB, uint8. Shapes: (P, 3).
+        features: Bytes, which are served as k/255, or floats, served as they are. Shapes: (P, F).
         labels: Class numbers, or 255 for points that count nowhere. Shapes: (P,).
+        feature_names: Name of each feature column; see `SceneDataModule`. None takes RGB of uint8
+            and calls it so.
         num_classes: Number of classes, at most 255. None takes that of the names, or the largest
             label + 1.
         class_names: Name of each class. None calls them "class 0" and so on.
@@ -48,6 +51,7 @@ class SceneArrays(SceneDataModule):
         features: Sequence[ArrayLike],
         labels: Sequence[ArrayLike],
         *,
+        feature_names: Sequence[str] | None = None,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
         palette: Palette | None = None,
@@ -66,11 +70,14 @@ class SceneArrays(SceneDataModule):
         )
         if palette is not None:
             self.palette = palette
+        if feature_names is not None:
+            check_feature_names(feature_names, type(self).__name__)
+            self.feature_names = tuple(feature_names)
         self._check_classes()
         self._places = chosen_splits(splits, len(scenes))
         self._names = _scene_names(names, len(scenes))
         self.scenes = tuple(
-            as_scene(*arrays, f"scene {number}", self.num_classes)
+            as_scene(*arrays, f"scene {number}", self.num_classes, feature_names)
             for number, arrays in enumerate(scenes)
         )
         self.split_names = tuple(self._places)
@@ -116,15 +123,17 @@ def as_scene(
     labels: NDArray[Any],
     where: str,
     num_classes: int,
+    feature_names: Sequence[str] | None,
 ) -> Scene:
     """Make a scene of arrays, checking them before anything is rounded or cut.
 
     Args:
         coords: Metres, of any real type. Shape: (P, 3).
-        features: RGB, uint8. Shape: (P, 3).
+        features: uint8 or floats of any type. Shape: (P, F).
         labels: Class numbers of any whole type, or 255. Shape: (P,).
         where: What to call the scene in an error.
         num_classes: Number of classes.
+        feature_names: Name of each feature column. None: the features must be RGB of uint8.
 
     Returns:
         The scene, of copies.
@@ -138,12 +147,7 @@ def as_scene(
         )
     if len(coords) == 0:
         raise SceneError(f"{where}: holds no point; leave it out")
-    if features.shape != coords.shape or features.dtype != np.uint8:
-        remedy = "; of colours in 0..1 use (255 * c).round().astype(np.uint8)"
-        raise SceneError(
-            f"{where}: features must be RGB of shape {coords.shape}, uint8, got {features.shape} "
-            f"{features.dtype}{remedy if features.dtype.kind == 'f' else ''}"
-        )
+    made = _features(features, len(coords), where, feature_names)
     if labels.shape != coords.shape[:1] or labels.dtype.kind not in "iu":
         raise SceneError(
             f"{where}: labels must be whole numbers of shape {coords.shape[:1]}, got "
@@ -151,7 +155,31 @@ def as_scene(
         )
     check_coords(coords, where)
     check_labels(labels, where, num_classes)
-    return Scene(coords.astype(np.float32), features.copy(), labels.astype(np.uint8))
+    return Scene(coords.astype(np.float32), made, labels.astype(np.uint8))
+
+
+def _features(
+    features: NDArray[Any], count: int, where: str, names: Sequence[str] | None
+) -> NDArray[Any]:
+    """A copy, as uint8 or float32, checked."""
+    found = f"got {features.shape} {features.dtype}"
+    whole = features.dtype == np.uint8
+    if names is None and (features.shape != (count, 3) or not whole):
+        remedy = "; of colours in 0..1 use (255 * c).round().astype(np.uint8)"
+        raise SceneError(
+            f"{where}: features must be RGB of shape {(count, 3)}, uint8, {found}"
+            f"{remedy if features.dtype.kind == 'f' else ''}; of anything else give feature_names"
+        )
+    names = COLOURS if names is None else names
+    if features.shape != (count, len(names)) or not (whole or features.dtype.kind == "f"):
+        raise SceneError(
+            f"{where}: features must be uint8 or floats of shape {(count, len(names))}, named "
+            f"{', '.join(names)}, {found}"
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as that
+        made = features.copy() if whole else features.astype(np.float32)
+    check_features(made, where, names)
+    return made
 
 
 def _scenes(
@@ -171,9 +199,9 @@ def _scenes(
     if counts[0] == 0:
         raise SceneError("there is no scene; give at least one")
     scenes = []
-    for number, (places, colors, classes) in enumerate(zip(coords, features, labels, strict=True)):
+    for number, (places, columns, classes) in enumerate(zip(coords, features, labels, strict=True)):
         try:
-            scenes.append((np.asarray(places), np.asarray(colors), np.asarray(classes)))
+            scenes.append((np.asarray(places), np.asarray(columns), np.asarray(classes)))
         except (ValueError, TypeError, RuntimeError) as error:  # ragged rows; tensors of torch
             raise SceneError(f"scene {number}: is not made of arrays ({error})") from None
     return scenes

@@ -1,6 +1,6 @@
 """Augmentation of training scenes, after the recipe of the published MinkowskiNets.
 
-Order, probabilities and amounts: the 3D reference page, section 1.4. Deviations from the recipe:
+Order, probabilities and amounts: docs/reference/scenes.md, "Training". Deviations from the recipe:
 
 * It acts on points, before any voxelisation. The recipe drops voxels and mirrors voxel indices;
   here points are dropped and coordinates mirrored, by the same rule c <- max - c.
@@ -11,6 +11,7 @@ Order, probabilities and amounts: the 3D reference page, section 1.4. Deviations
   is left to the network.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
 
@@ -84,24 +85,32 @@ class SceneAugmentation:
         if self.crop_m is not None and self.crop_m <= 0:
             raise ValueError(f"crop_m must be above 0, or None for no crop, got {self.crop_m}")
 
+    @property
+    def recolours(self) -> bool:
+        """Whether it may change colours."""
+        return max(self.contrast_chance, self.color_chance) > 0
+
     def __call__(
         self,
         coords: NDArray[np.float32],
-        color: NDArray[np.float32],
+        features: NDArray[np.float32],
         label: NDArray[np.int64],
         *,
         key: int,
+        colours: Sequence[int] = (0, 1, 2),
     ) -> Points:
         """Return the augmented scene; the order of the points is kept.
 
         Args:
             coords: Metres. Shape: (P, 3).
-            color: RGB in [0, 1]. Shape: (P, 3).
+            features: Shape: (P, F).
             label: Shape: (P,).
             key: What the scene's draws depend on, besides the seed.
+            colours: Columns of red, green and blue, in [0, 1]; the others stay as they are. ()
+                where there are none: nothing is recoloured.
 
         Returns:
-            Coordinates, colours and labels of the P' <= P points that are left, at least one.
+            Coordinates, features and labels of the P' <= P points that are left, at least one.
 
         Raises:
             ValueError: The scene is too large for elastic distortion.
@@ -119,8 +128,12 @@ class SceneAugmentation:
             left = np.sort(draws["drop"].order(len(kept))[:size])
             kept, coords = kept[left], coords[left]
         coords = self._flip(coords, draws["flip"])
-        color = self._recolor(color[kept], draws["contrast"], draws["color"], draws["jitter"])
-        return coords, color, label[kept]
+        features = features[kept]
+        if colours:
+            features[:, colours] = self._recolor(
+                features[:, colours], draws["contrast"], draws["color"], draws["jitter"]
+            )
+        return coords, features, label[kept]
 
     def _turn(self, coords: NDArray[np.float32], draws: Draws) -> NDArray[np.float32]:
         limits = (self.tilt_rad, self.tilt_rad, self.turn_rad)

@@ -15,10 +15,11 @@ MAX_COORD_M = 1000.0
 
 SCENE_TABLE: Mapping[str, Entry] = {
     "coords": Entry("(P, 3)", torch.float32, "x, y, z in metres, as in the scan: never re-centred"),
-    "color": Entry("(P, 3)", torch.float32, "RGB in [0, 1]"),
+    "features": Entry("(P, F)", torch.float32, "a column for each of the set's feature_names"),
     "label": Entry("(P,)", torch.int64, "class number, 0..num_classes-1, or 255 = ignore"),
     "scene": Entry("(P,)", torch.int64, "which scene of the batch, 0..B-1, never decreasing"),
     "index": Entry("(B,)", torch.int64, "position of each scene in the split that is served"),
+    "from_bytes": Entry("(B,)", torch.bool, "whether the scene's features are bytes k as k/255"),
 }
 
 
@@ -42,18 +43,20 @@ def check_scene_batch(batch: Mapping[str, Tensor], num_classes: int) -> None:
         raise BatchError(f"batch['coords'] must be (P, 3), got {tuple(coords.shape)}")
     if len(coords) == 0:
         raise BatchError("batch['coords'] holds no point; leave empty scenes out")
-    for key, shape in (("color", (len(coords), 3)), ("label", (len(coords),))):
-        if tuple(batch[key].shape) != shape:
-            raise BatchError(
-                f"batch[{key!r}] must be {shape}, one row per point, got {tuple(batch[key].shape)}"
-            )
-    _check_scenes(batch["scene"], batch["index"], len(coords))
+    points = (len(coords),)
+    for key, axes in (("features", 2), ("label", 1)):
+        shape = tuple(batch[key].shape)
+        if shape[:1] != points or len(shape) != axes or 0 in shape:
+            expected = points if axes == 1 else f"({points[0]}, F)"
+            raise BatchError(f"batch[{key!r}] must be {expected}, one row per point, got {shape}")
+    _check_scenes(batch, len(coords))
     _check_coords(coords)
-    _check_color(batch["color"])
+    _check_features(batch["features"], batch["from_bytes"][batch["scene"]])
     _check_labels(batch["label"], num_classes)
 
 
-def _check_scenes(scene: Tensor, index: Tensor, points: int) -> None:
+def _check_scenes(batch: Mapping[str, Tensor], points: int) -> None:
+    scene, index = batch["scene"], batch["index"]
     if tuple(scene.shape) != (points,):
         raise BatchError(
             f"batch['scene'] must be {(points,)}, one number per point, got {tuple(scene.shape)}"
@@ -65,10 +68,10 @@ def _check_scenes(scene: Tensor, index: Tensor, points: int) -> None:
             "lie together and no scene is empty"
         )
     scenes = int(scene[-1]) + 1
-    if tuple(index.shape) != (scenes,):
-        raise BatchError(
-            f"batch['index'] must be {(scenes,)}, one number per scene, got {tuple(index.shape)}"
-        )
+    for key in ("index", "from_bytes"):
+        shape = tuple(batch[key].shape)
+        if shape != (scenes,):
+            raise BatchError(f"batch[{key!r}] must be {(scenes,)}, one per scene, got {shape}")
     if int(index.min()) < 0:
         raise BatchError(f"batch['index'] must not be negative, got {int(index.min())}")
 
@@ -84,19 +87,20 @@ def _check_coords(coords: Tensor) -> None:
         )
 
 
-def _check_color(color: Tensor) -> None:
-    bad = ~((color >= 0) & (color <= 1))
+def _check_features(features: Tensor, from_bytes: Tensor) -> None:
+    in_unit = (features >= 0) & (features <= 1)
+    bad = ~torch.where(from_bytes[:, None], in_unit, features.isfinite())
     if bad.any():
-        point, channel = (int(i) for i in bad.nonzero()[0])
-        value = float(color[point, channel])
-        remedy = (
-            "this looks like 0..255: divide by 255"
-            if value > 1
-            else "centring at 0.5 is the network's first layer"
-        )
+        point, column = (int(i) for i in bad.nonzero()[0])
+        value = float(features[point, column])
+        expected, remedy = "finite", "repair the scene"
+        if from_bytes[point]:
+            expected, remedy = "in [0, 1]", "centring at 0.5 is the network's first layer"
+            if value > 1:
+                remedy = "this looks like 0..255: divide by 255"
         raise BatchError(
-            f"batch['color'] must be in [0, 1], {int(bad.sum())} values are not, the first is "
-            f"{value:g} at point {point}, channel {channel}; {remedy}"
+            f"batch['features'] must be {expected}, {int(bad.sum())} values are not, the first is "
+            f"{value:g} at point {point}, column {column}; {remedy}"
         )
 
 

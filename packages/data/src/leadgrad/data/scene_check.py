@@ -1,5 +1,6 @@
 """What a scene is, and what it must hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leadgrad.data.features import COLOURS, colour_columns
 from leadgrad.data.scene_batch import IGNORE_LABEL, MAX_COORD_M
 
 
@@ -20,12 +22,13 @@ class Scene:
 
     Attributes:
         coords: Metres. Shape: (P, 3), float32.
-        color: RGB. Shape: (P, 3), uint8.
+        features: One column for each of the set's `feature_names`: bytes, which batches hold as
+            k/255, or floats, as they are. Shape: (P, F), uint8 or float32.
         label: Class number, or 255. Shape: (P,), uint8.
     """
 
     coords: NDArray[np.float32]
-    color: NDArray[np.uint8]
+    features: NDArray[Any]
     label: NDArray[np.uint8]
 
     def __len__(self) -> int:
@@ -33,11 +36,12 @@ class Scene:
         return len(self.coords)
 
 
-# Number of columns and type of each array; 0 columns: one number per point.
-_ARRAYS = {"coords": (3, np.float32), "color": (3, np.uint8), "label": (0, np.uint8)}
+_FEATURES = (np.uint8, np.float32)
 
 
-def check_scene(scene: Scene, where: Path | str, num_classes: int) -> None:
+def check_scene(
+    scene: Scene, where: Path | str, num_classes: int, feature_names: Sequence[str] = COLOURS
+) -> None:
     """Check what a scene holds.
 
     One point, duplicate points and labels that are all 255 are allowed.
@@ -46,29 +50,41 @@ def check_scene(scene: Scene, where: Path | str, num_classes: int) -> None:
         scene: The scene.
         where: What to call it in an error.
         num_classes: Number of classes.
+        feature_names: Name of each feature column.
 
     Raises:
         SceneError: An array of another type or shape, no point, numbers of rows that differ, a
-            coordinate that is NaN, infinite or beyond `MAX_COORD_M`, or a label that is neither a
-            class nor 255.
+            coordinate that is NaN, infinite or beyond `MAX_COORD_M`, a feature that is not finite,
+            a colour outside of [0, 1], or a label that is neither a class nor 255.
     """
-    for name, (columns, dtype) in _ARRAYS.items():
+    # Number of columns and types of each array; 0 columns: one number per point.
+    arrays = {
+        "coords": (3, (np.float32,)),
+        "features": (len(feature_names), _FEATURES),
+        "label": (0, (np.uint8,)),
+    }
+    for name, (columns, dtypes) in arrays.items():
         array = getattr(scene, name)
-        expected = f"({'P, 3' if columns else 'P,'}) {np.dtype(dtype)}"
+        kinds = " or ".join(np.dtype(dtype).name for dtype in dtypes)
+        expected = f"({f'P, {columns}' if columns else 'P,'}) {kinds}"
         if not isinstance(array, np.ndarray):
             raise SceneError(
                 f"{where}: {name} must be a numpy array {expected}, got {type(array).__name__}"
             )
-        if array.dtype != dtype or array.shape[1:] != ((columns,) if columns else ()):
-            raise SceneError(f"{where}: {name} must be {expected}, got {array.shape} {array.dtype}")
+        if array.dtype not in dtypes or array.shape[1:] != ((columns,) if columns else ()):
+            named = f", named {', '.join(feature_names)}" if name == "features" else ""
+            raise SceneError(
+                f"{where}: {name} must be {expected}{named}, got {array.shape} {array.dtype}"
+            )
     if len(scene) == 0:
         raise SceneError(f"{where}: holds no point")
-    if not len(scene.coords) == len(scene.color) == len(scene.label):
+    if not len(scene.coords) == len(scene.features) == len(scene.label):
         raise SceneError(
-            f"{where}: holds {len(scene.coords)} points, {len(scene.color)} colours and "
+            f"{where}: holds {len(scene.coords)} points, {len(scene.features)} features and "
             f"{len(scene.label)} labels"
         )
     check_coords(scene.coords, where)
+    check_features(scene.features, where, feature_names)
     check_labels(scene.label, where, num_classes)
 
 
@@ -91,6 +107,32 @@ def check_coords(coords: NDArray[Any], where: Path | str, *, listed: str = "") -
             f"is {coords[wrong[0]].tolist()} at point {wrong[0]}{listed}; from coordinates of "
             "a map subtract an origin near the scene, in float64"
         )
+
+
+def check_features(features: NDArray[Any], where: Path | str, feature_names: Sequence[str]) -> None:
+    """Check the values of features; any byte will do.
+
+    Args:
+        features: Shape: (P, F), uint8 or float32.
+        where: What to call them in an error.
+        feature_names: Name of each column.
+
+    Raises:
+        SceneError: One is not finite, or is a colour outside of [0, 1].
+    """
+    if features.dtype == np.uint8:
+        return
+    colours = colour_columns(feature_names)
+    for column, name in enumerate(feature_names):
+        values = features[:, column]
+        within = (values >= 0) & (values <= 1) if column in colours else np.isfinite(values)
+        wrong = np.flatnonzero(~within)
+        if len(wrong):
+            expected = "colours in [0, 1], or bytes" if column in colours else "finite"
+            raise SceneError(
+                f"{where}: {len(wrong)} values of {name} are not {expected}, the first is "
+                f"{values[wrong[0]]} at point {wrong[0]}"
+            )
 
 
 def check_labels(label: NDArray[Any], where: Path | str, num_classes: int) -> None:

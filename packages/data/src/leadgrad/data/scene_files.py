@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leadgrad.data.features import COLOURS
 from leadgrad.data.ply import PlyError, read_header, read_vertices, write_atomically, write_vertices
 from leadgrad.data.scene_check import Scene, SceneError, check_scene
 from leadgrad.data.scene_loaders import SceneSource
@@ -24,7 +25,7 @@ from leadgrad.data.strangers import own_entries
 INDEX_NAME = "scenes.json"
 # Part of every source digest: a change of what is written prepares every scene anew.
 FORMAT = "leadgrad scene 1"
-_COLUMNS = {"x": "<f4", "y": "<f4", "z": "<f4"} | dict.fromkeys(("red", "green", "blue"), "u1")
+_COLUMNS = {"x": "<f4", "y": "<f4", "z": "<f4"} | dict.fromkeys(COLOURS, "u1")
 _VERTEX = np.dtype([*_COLUMNS.items(), ("label", "u1")])
 
 
@@ -121,18 +122,25 @@ def write_scene(path: Path, scene: Scene, *, source: str, notes: Sequence[str]) 
 
     Args:
         path: Where to.
-        scene: The scene.
+        scene: The scene, with 8-bit RGB as its features.
         source: Digest of what it was made from.
         notes: What was remarkable about the source; kept in the header.
 
     Raises:
         OSError: The file cannot be written.
+        SceneFileError: Its features are something else.
     """
+    features = scene.features
+    if features.dtype != np.uint8 or features.shape[1:] != (3,):
+        raise SceneFileError(
+            f"{path}: prepared scenes hold RGB of uint8, got {features.shape} {features.dtype}; "
+            "write scenes with other features as .npz files, for SceneFolder"
+        )
     vertices = np.empty(len(scene), dtype=_VERTEX)
     for column, name in enumerate(("x", "y", "z")):
         vertices[name] = scene.coords[:, column]
-    for column, name in enumerate(("red", "green", "blue")):
-        vertices[name] = scene.color[:, column]
+    for column, name in enumerate(COLOURS):
+        vertices[name] = features[:, column]
     vertices["label"] = scene.label
     comments = [FORMAT, f"source {source}", f"content {_digest(vertices)}"]
     # The header is ASCII and one line per comment.
@@ -166,8 +174,8 @@ def read_scene(path: Path, num_classes: int) -> Scene:
             f"{path}: is not what was prepared, its digest differs; delete it and prepare again"
         )
     coords = np.stack([vertices[name] for name in ("x", "y", "z")], axis=1)
-    color = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=1)
-    scene = Scene(coords.astype(np.float32), color, vertices["label"].copy())
+    features = np.stack([vertices[name] for name in COLOURS], axis=1)
+    scene = Scene(coords.astype(np.float32), features, vertices["label"].copy())
     check_scene(scene, path, num_classes)
     return scene
 

@@ -24,12 +24,14 @@ class SceneFolder(SceneDataModule):
     """Serves the scenes of a folder, for configurations.
 
     A scene is a file ``<root>/<split>/<name>.npz`` with three arrays, as ``numpy.savez(path,
-    coords=..., features=..., labels=...)`` writes it: metres (P, 3), RGB (P, 3) uint8, and class
-    numbers (P,) of any whole type, 255 for points that count nowhere. A folder that holds such
-    files itself is one split, "test".
+    coords=..., features=..., labels=...)`` writes it: metres (P, 3), features (P, F) of uint8 or
+    floats, and class numbers (P,) of any whole type, 255 for points that count nowhere. A folder
+    that holds such files itself is one split, "test".
 
     Args:
         root: The folder.
+        feature_names: Name of each feature column; see `SceneDataModule`. None takes RGB of uint8
+            and calls it so.
         num_classes: Number of classes, at most 255. None takes that of the names.
         class_names: Name of each class. None calls them "class 0" and so on.
         palette: Colour of each class, 8-bit RGB. None takes those of `distinct_colors`.
@@ -51,6 +53,7 @@ class SceneFolder(SceneDataModule):
         self,
         root: str | Path,
         *,
+        feature_names: list[str] | None = None,
         num_classes: int | None = None,
         class_names: list[str] | None = None,
         palette: list[tuple[int, int, int]] | None = None,
@@ -65,6 +68,9 @@ class SceneFolder(SceneDataModule):
         self.num_classes, self.class_names = named_classes(num_classes, class_names, None)
         if palette is not None:
             self.palette = tuple(palette)
+        self._given_names = feature_names
+        if feature_names is not None:
+            self.feature_names = tuple(feature_names)
         self._check_classes()
         self._files = _split_files(self.root)
         self.split_names = tuple(self._files)
@@ -79,7 +85,7 @@ class SceneFolder(SceneDataModule):
 
     def load_split(self, name: str) -> "FileScenes":
         """Find the scenes of one split, in the order of their names."""
-        return FileScenes(self._files[name], self.num_classes)
+        return FileScenes(self._files[name], self.num_classes, self._given_names)
 
 
 class FileScenes(SceneSource):
@@ -88,12 +94,16 @@ class FileScenes(SceneSource):
     Args:
         files: One file per scene.
         num_classes: Number of classes.
+        feature_names: Name of each feature column; None: the features must be RGB of uint8.
     """
 
-    def __init__(self, files: Sequence[Path], num_classes: int) -> None:
+    def __init__(
+        self, files: Sequence[Path], num_classes: int, feature_names: Sequence[str] | None
+    ) -> None:
         super().__init__([path.stem for path in files])
         self.files = tuple(files)
         self.num_classes = num_classes
+        self.feature_names = feature_names
         self._sizes: dict[int, int] = {}
 
     def size(self, index: int) -> int:
@@ -115,7 +125,7 @@ class FileScenes(SceneSource):
         if missing:
             raise SceneFileError(f"{path}: has no array {missing}, only {list(arrays)}")
         coords, features, labels = (arrays[name] for name in _ARRAYS)
-        return as_scene(coords, features, labels, str(path), self.num_classes)
+        return as_scene(coords, features, labels, str(path), self.num_classes, self.feature_names)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from leadgrad.data.contract import DataSetError
+from leadgrad.data.features import COLOURS, as_served, colour_columns
 from leadgrad.data.loaders import Batch, Reader
 from leadgrad.data.scene_augment import Points, SceneAugmentation
 from leadgrad.data.scene_check import Scene, check_scene
@@ -55,6 +57,10 @@ class SceneReader(Reader):
             and so is the one that exceeds it unless it is the first. None sets no bound.
         num_classes: Check what each scene holds, with this number of classes; see `check_scene`.
             None checks nothing.
+        feature_names: Name of each feature column; the augmentation has to know the colours.
+
+    Raises:
+        DataSetError: The augmentation changes colours, and there are none.
     """
 
     def __init__(
@@ -65,12 +71,24 @@ class SceneReader(Reader):
         augmentation: SceneAugmentation | None = None,
         max_points: int | None = None,
         num_classes: int | None = None,
+        feature_names: Sequence[str] = COLOURS,
     ) -> None:
+        if (
+            augmentation is not None
+            and augmentation.recolours
+            and not colour_columns(feature_names)
+        ):
+            raise DataSetError(
+                "the augmentation changes colours, but of feature_names "
+                f"{tuple(feature_names)} none are red, green and blue; return "
+                "SceneAugmentation(contrast_chance=0, color_chance=0)"
+            )
         self.source = source
         self.count = len(source) if count is None else min(count, len(source))
         self.augmentation = augmentation
         self.max_points = max_points
         self.num_classes = num_classes
+        self.feature_names = tuple(feature_names)
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -84,7 +102,8 @@ class SceneReader(Reader):
         """
         scene = self.source.read(index)
         if self.num_classes is not None:
-            check_scene(scene, f"scene {index} ({self.source.names[index]})", self.num_classes)
+            where = f"scene {index} ({self.source.names[index]})"
+            check_scene(scene, where, self.num_classes, self.feature_names)
         return scene
 
     def __getitem__(self, key: int) -> Batch:
@@ -95,29 +114,32 @@ class SceneReader(Reader):
         """Return the batch of these scenes; the data loader calls it once per batch."""
         collected: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         indices: list[int] = []
+        from_bytes: list[bool] = []
         points = 0
         for key in keys:
             index = key % self.count
             scene = self.scene(index)
-            # A division, not a product with 1/255: only then is k/255 the nearest float.
-            color = scene.color.astype(np.float32) / np.float32(255)
-            parts: Points = (scene.coords, color, scene.label.astype(np.int64))
+            parts: Points = (scene.coords, as_served(scene.features), scene.label.astype(np.int64))
             if self.augmentation is not None:
-                parts = self.augmentation(*parts, key=key)
+                parts = self.augmentation(
+                    *parts, key=key, colours=colour_columns(self.feature_names)
+                )
             points += len(parts[0])
             if indices and self.max_points is not None and points > self.max_points:
                 break
             for column, part in zip(collected, parts, strict=True):
                 column.append(torch.from_numpy(np.require(part, requirements=["C", "W"])))
             indices.append(index)
-        coords, colors, labels = (torch.cat(column) for column in collected)
+            from_bytes.append(scene.features.dtype == np.uint8)
+        coords, features, labels = (torch.cat(column) for column in collected)
         sizes = torch.tensor([len(part) for part in collected[0]])
         return {
             "coords": coords,
-            "color": colors,
+            "features": features,
             "label": labels,
             "scene": torch.repeat_interleave(torch.arange(len(sizes)), sizes),
             "index": torch.tensor(indices),
+            "from_bytes": torch.tensor(from_bytes),
         }
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from leadgrad.data.attacked import AttackedDataModule
 from leadgrad.data.contract import DataSetError
+from leadgrad.data.features import COLOURS, check_feature_names
 from leadgrad.data.loaders import Batch
 from leadgrad.data.palette import Palette, check_palette, distinct_colors
 from leadgrad.data.scene_augment import SceneAugmentation
@@ -43,6 +44,9 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
             points; the first scene always stays. None sets no bound.
 
     Attributes:
+        feature_names: Name of each feature column of the scenes. Columns called red, green and
+            blue are colours, whatever else there is: floats of them are in [0, 1], augmentations
+            change them, and pictures and PLY files show them.
         palette: Colour of each class in pictures, 8-bit RGB. Where a subclass sets none, that of
             `distinct_colors`.
         ignore_label: Label of points that count nowhere.
@@ -51,7 +55,9 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
         ValueError: An argument is out of its range, or the palette is none for the classes.
     """
 
+    feature_names: tuple[str, ...] = COLOURS
     ignore_label: int = IGNORE_LABEL
+    task = "leadgrad.pipelines.tasks.PointSegmentation"
 
     _smallest_batch = "1 scene"
     _samples = "scenes"
@@ -92,10 +98,10 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
 
         Args:
             coords: Metres, of each of S scenes. Shapes: (P, 3).
-            features: RGB, uint8. Shapes: (P, 3).
+            features: Bytes, or floats. Shapes: (P, F).
             labels: Class numbers, or 255 for points that count nowhere. Shapes: (P,).
             settings: Further arguments of `leadgrad.data.scene_arrays.SceneArrays`, such as
-                `class_names` and `limit`.
+                `class_names` and `limit`. Features other than RGB of uint8 need `feature_names`.
 
         Returns:
             The datamodule, with copies of the arrays.
@@ -135,6 +141,7 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
                 f"{IGNORE_LABEL} is ignored, got {self.num_classes}"
             )
         check_palette(self.palette, self.num_classes, name)
+        check_feature_names(self.feature_names, name)
 
     def _check_loaded(self, name: str, split: SceneSource) -> None:
         where = f"split {name!r} of {type(self).__name__}"
@@ -150,7 +157,12 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
                 )
 
     def _reader(self, split: SceneSource, count: int | None = None) -> SceneReader:
-        return SceneReader(split, count=count, num_classes=self.num_classes)
+        return SceneReader(
+            split,
+            count=count,
+            num_classes=self.num_classes,
+            feature_names=self.feature_names,
+        )
 
     def _training_reader(self) -> SceneReader:
         return SceneReader(
@@ -158,6 +170,7 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
             augmentation=self.augmentation(),
             max_points=self.max_points,
             num_classes=self.num_classes,
+            feature_names=self.feature_names,
         )
 
     def _dealer(self) -> Callable[..., SizedBatchSampler]:
@@ -172,6 +185,6 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
             scene = reader.scene(index)
             digest.update(f"{reader.source.names[index]} {len(scene)}\n".encode())
             digest.update(scene.coords.astype("<f4").tobytes())
-            digest.update(scene.color.tobytes())
+            digest.update(scene.features.astype(scene.features.dtype.newbyteorder("<")).tobytes())
             digest.update(scene.label.tobytes())
         return digest.hexdigest()

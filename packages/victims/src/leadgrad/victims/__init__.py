@@ -1,29 +1,29 @@
 """Adaptive victims: networks whose decisions a gradient can lead, and the gates that decide.
 
-The modules that train them need Lightning and are imported by their own names:
-``leadgrad.victims.classifier``, ``.skipnet_training``, ``.dynconv_training`` and ``.recipe``.
+``occupancy`` has the gates and the methods (the paper), ``networks`` the families, ``weights`` what
+reads and writes them. ``training`` needs Lightning and is imported by its own name.
 """
 
-from leadgrad.victims.best_of import BestOf
-from leadgrad.victims.change import Change, architecture_change, record_architecture
-from leadgrad.victims.checkpoints import CheckpointError, load_published, save_weights
-from leadgrad.victims.choice import Choice
-from leadgrad.victims.deciding import gradient_method
-from leadgrad.victims.dynconv import DynConv
-from leadgrad.victims.gates import Decision, Gate, record_decisions, record_occupancies
-from leadgrad.victims.lookahead import Lookahead, deciding_as
-from leadgrad.victims.margin_error import MarginError
-from leadgrad.victims.methods import FGM, LGM, GradientMethod
-from leadgrad.victims.minkunet import MinkUNet
-from leadgrad.victims.network import GatedNetwork, executed_share, unit_costs
-from leadgrad.victims.places import Places
-from leadgrad.victims.prepare import prepare_for_attack
-from leadgrad.victims.reach import Reach
-from leadgrad.victims.relations import RBF, BilinearInterpolation
-from leadgrad.victims.resnet import ResNet
-from leadgrad.victims.skipnet import SkipNet
-from leadgrad.victims.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
-from leadgrad.victims.voxel_methods import VoxelFGM, VoxelLGM
+from leadgrad.victims.networks.dynconv import DynConv
+from leadgrad.victims.networks.minkunet import MinkUNet
+from leadgrad.victims.networks.network import GatedNetwork, executed_share, unit_costs
+from leadgrad.victims.networks.resnet import ResNet
+from leadgrad.victims.networks.skipnet import SkipNet
+from leadgrad.victims.occupancy.best_of import BestOf
+from leadgrad.victims.occupancy.change import Change, architecture_change, record_architecture
+from leadgrad.victims.occupancy.choice import Choice
+from leadgrad.victims.occupancy.deciding import gradient_method
+from leadgrad.victims.occupancy.gates import Decision, Gate, record_decisions, record_occupancies
+from leadgrad.victims.occupancy.lookahead import Lookahead, deciding_as
+from leadgrad.victims.occupancy.margin_error import MarginError
+from leadgrad.victims.occupancy.methods import FGM, LGM, GradientMethod
+from leadgrad.victims.occupancy.places import Places
+from leadgrad.victims.occupancy.reach import Reach
+from leadgrad.victims.occupancy.relations import RBF, BilinearInterpolation
+from leadgrad.victims.occupancy.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
+from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
+from leadgrad.victims.weights.checkpoints import CheckpointError, load_published, save_weights
+from leadgrad.victims.weights.prepare import prepare_for_attack
 
 __all__ = [
     "FGM",

@@ -2,8 +2,8 @@
 
 Sources: Carlini et al. 2019, *On Evaluating Adversarial Robustness*, for C15 to C17 and C19;
 AutoAttack's flags (Croce and Hein 2020) for C18. Differences of two attacks on the same samples
-are paired: of b samples that only the first wins and c that only the second does, c - b has a
-standard error of √(b + c).
+are paired: the sum of what one takes more than the other has a standard error of √Σ difference²; of
+b samples that only the first wins and c that only the second does, that is √(b + c).
 """
 
 from __future__ import annotations
@@ -16,131 +16,114 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leadgrad.attacks import (
-    FGSM,
-    IFGSM,
-    Attack,
-    PixelLinf,
-    RandomNoise,
-    SignGradientAttack,
-    cross_entropy,
-)
+from leadgrad.attacks import Attack
+from leadgrad.pipelines.attack.task import Probes
 from leadgrad.pipelines.checks.during import NOTHING, Tape, Trace, question
-from leadgrad.pipelines.checks.square_search import SquareSearch
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
 
-UNBOUNDED_STEPS = 50
-BUDGETS_255 = (1.0, 5.0, 10.0, 20.0)
-STEPS = 10  # of the iterative attack that must not lose to the single step
+NEVER_WON = "no sample ever counts as won; give the goal a bound (Compute's beyond) to check this"
+LEAST_TAKEN = 0.9  # of a scene's mIoU, by an unbounded attack
 ERRORS = 2  # standard errors of a paired difference
-QUERIES = 500
 POINTS = 0.2  # by which a search without gradients may lower the accuracy
 CONVERGED = 0.5  # points by which twice the steps may change it
 
-NO_PIXELS = "the threat model has no budget in units of a pixel level"
-
 
 def unbounded(trace: Trace | None) -> Check:
-    """C15: where every image is allowed, the goal is reached on every sample."""
+    """C15: where every input is allowed, nothing is left of any sample."""
     ask = question(
         "C15",
-        f"unbounded attack ({UNBOUNDED_STEPS} steps) always wins",
-        "100 %",
+        "unbounded attack always wins",
+        "100 %; of scenes' mIoU, 90 %",
         "the gradients are masked: nothing that rests on them is a robustness",
         trace,
     )
-    if trace is None:
-        return ask.skipped(NOTHING)
-    subject = trace.subject
+    if (reason := _idle(trace)) or trace is None:
+        return ask.skipped(reason)
+    subject = trace.subject.by(_probes(trace).unbounded)
     tape = Tape(subject)
-    # Steps of 2.5·eps / steps, with which Madry et al. 2018 reach any corner and turn back
-    step = 2.5 * 255 / UNBOUNDED_STEPS
-    attack = IFGSM(PixelLinf(255.0), steps=UNBOUNDED_STEPS, step_size_255=step, **_shared(subject))
-    adv = subject.attacked(attack, tape)
-    won = torch.stack([*tape.reached, subject.reached(adv)]).any(0)
-    return ask.fails_if(not bool(won.all()), f"{100 * float(won.double().mean()):.1f} %")
+    adv = subject.attacked(tape)
+    taken = torch.stack([*tape.taken, subject.taken_at(adv)]).amax(0)
+    least = 1.0 if subject.module.attack.wins else LEAST_TAKEN
+    return ask.fails_if(not bool((taken >= least).all()), f"{100 * float(taken.mean()):.1f} %")
 
 
 def falls_with_budget(trace: Trace | None) -> Check:
-    """C16: a greater budget wins more samples."""
+    """C16: a greater budget wins more."""
     ask = question(
         "C16",
-        "FGSM wins more with a greater budget",
-        f"in units {', '.join(f'{eps:g}' for eps in BUDGETS_255)}, within {ERRORS} standard errors",
+        "a single step wins more with a greater budget",
+        f"within {ERRORS} standard errors",
         "the gradients hold nearby only (one step of FGSM), or are masked: see C15 and C17",
         trace,
     )
-    if (reason := _unfit(trace)) or trace is None:
+    if (reason := _idle(trace)) or trace is None:
         return ask.skipped(reason)
-    subject, threat = trace.subject, _pixels(trace)
-    wins = []
-    for eps in BUDGETS_255:
-        attack = FGSM(replace(threat, eps_255=eps), **_shared(subject))
-        wins.append(subject.reached(subject.attacked(attack)))
+    probes = _probes(trace).bounded
+    if isinstance(probes, str):
+        return ask.skipped(probes)
+    wins = [_taken(trace, attack) for attack in probes.budgets.values()]
     losses = [_excess(less, more) for less, more in pairwise(wins)]
-    shares = " → ".join(f"{100 * float(won.double().mean()):.1f}" for won in wins)
-    return ask.warns_if(any(excess > ERRORS for excess in losses), f"{shares} % won")
+    shares = " → ".join(f"{100 * float(taken.mean()):.1f}" for taken in wins)
+    value = f"{shares} % won with {', '.join(probes.budgets)}"
+    return ask.warns_if(any(excess > ERRORS for excess in losses), value)
 
 
 def iterative_beats_single(trace: Trace | None) -> Check:
-    """C17: ten steps win no fewer samples than one."""
+    """C17: several steps win no fewer samples than one."""
     ask = question(
         "C17",
-        f"{STEPS} steps win no fewer than one",
+        "several steps win no fewer than one",
         f"within {ERRORS} standard errors (FAIL), at all (WARN)",
         "check the step size; a loss surface on which small steps are lost is masked",
         trace,
     )
-    if (reason := _unfit(trace)) or trace is None:
+    if (reason := _idle(trace)) or trace is None:
         return ask.skipped(reason)
-    subject, threat = trace.subject, _pixels(trace)
-    if threat.eps_255 == 0:
-        return ask.skipped("the budget is 0")
-    shared = _shared(subject)
-    # Steps of 2.5·eps / steps, as in C15
-    step = 2.5 * threat.eps_255 / STEPS
-    many = IFGSM(threat, steps=STEPS, step_size_255=step, **shared)
-    one, other = (
-        subject.reached(subject.attacked(attack)) for attack in (FGSM(threat, **shared), many)
-    )
-    return _compared(ask, one, other)
+    probes = _probes(trace).bounded
+    if isinstance(probes, str):
+        return ask.skipped(probes)
+    return _compared(ask, _taken(trace, probes.single), _taken(trace, probes.many))
 
 
 def beats_noise(trace: Trace | None) -> Check:
-    """C17: the run's attack wins no fewer samples than random signs of its budget."""
+    """C17: the run's attack wins no fewer samples than random moves of its budget."""
     ask = question(
         "C17",
-        "the attack wins no fewer than random signs",
+        "the attack wins no fewer than random moves",
         f"within {ERRORS} standard errors (FAIL), at all (WARN)",
         "its gradients say nothing about the victim: see C9, C10 and C13",
         trace,
     )
-    if (reason := _unfit(trace)) or trace is None:
+    if (reason := _idle(trace)) or trace is None:
         return ask.skipped(reason)
-    subject = trace.subject
-    noise = RandomNoise(_pixels(trace), goal=subject.module.attack.goal)
-    return _compared(ask, subject.reached(subject.attacked(noise)), trace.won)
+    probes = _probes(trace).bounded
+    if isinstance(probes, str):
+        return ask.skipped(probes)
+    return _compared(ask, _taken(trace, probes.noise), trace.taken)
 
 
 def beats_search(trace: Trace | None) -> Check:
     """C18: a search without gradients adds next to nothing."""
     ask = question(
         "C18",
-        f"Square-like search ({QUERIES} queries) adds nothing",
+        "a search without gradients adds nothing",
         f"≤ {POINTS:g} points more won",
         "masked gradients: report the worst case over both, and look for what masks them",
         trace,
     )
-    if (reason := _unfit(trace)) or trace is None:
+    if (reason := _idle(trace)) or trace is None:
         return ask.skipped(reason)
-    left = trace.subject.rows(~trace.won)
-    found = 0
-    if len(left):
-        search = SquareSearch(_pixels(trace), QUERIES, goal=left.module.attack.goal)
-        found = int(left.reached(left.attacked(search)).sum())
-    points = 100 * found / len(trace.subject)
-    return ask.warns_if(points > POINTS, f"{found} more of {len(left)} left, {points:.1f} points")
+    probes = _probes(trace).bounded
+    if isinstance(probes, str):
+        return ask.skipped(probes)
+    if probes.search is None:
+        return ask.skipped(f"there is none for {trace.subject.task.inputs}")
+    left = trace.subject.rows(trace.resisting) if bool(trace.resisting.any()) else None
+    won = 0 if left is None else int((_taken_by(left, probes.search) == 1).sum())
+    points = 100 * won / len(trace.subject)
+    of_left = 0 if left is None else len(left)
+    return ask.warns_if(points > POINTS, f"{won} more of {of_left} left, {points:.1f} points")
 
 
 def transfer(trace: Trace | None) -> Check:
@@ -152,15 +135,17 @@ def transfer(trace: Trace | None) -> Check:
         "the victim's own gradients are worse than a stranger's: masked, or a poor surrogate",
         trace,
     )
-    if trace is None:
-        return ask.skipped(NOTHING)
+    if (reason := _idle(trace)) or trace is None:
+        return ask.skipped(reason)
     subject = trace.subject
     if subject.twin is None:
         return ask.skipped("no static twin given (--twin)")
-    moved = subject.reached(subject.attacked(subject.module.attack, subject.twin))
-    shares = [100 * float(won.double().mean()) for won in (moved, trace.won)]
+    static = subject.twin
+    adv = subject.attacked(lambda x: subject.attempt.forward(static, x))
+    moved = subject.taken_at(adv)
+    shares = [100 * float(taken.mean()) for taken in (moved, trace.taken)]
     value = f"{shares[0]:.1f} % won by transfer, {shares[1]:.1f} % by the attack"
-    return ask.warns_if(_excess(moved, trace.won) > 0, value)
+    return ask.warns_if(_excess(moved, trace.taken) > 0, value)
 
 
 def converged(trace: Trace | None) -> Check:
@@ -172,14 +157,13 @@ def converged(trace: Trace | None) -> Check:
         "more steps: the attack has not converged",
         trace,
     )
-    if trace is None:
-        return ask.skipped(NOTHING)
-    subject, attack = trace.subject, trace.subject.module.attack
+    if (reason := _idle(trace)) or trace is None:
+        return ask.skipped(reason)
+    attack = trace.subject.module.attack
     twice = _with_twice_the_steps(attack)
     if twice is None:
         return ask.skipped(f"{type(attack).__name__} has no number of steps")
-    more = subject.reached(subject.attacked(twice))
-    change = 100 * (float(more.double().mean()) - float(trace.won.double().mean()))
+    change = 100 * float(_taken(trace, twice).mean() - trace.taken.mean())
     return ask.warns_if(abs(change) > CONVERGED, f"{change:+.1f} points won")
 
 
@@ -189,44 +173,43 @@ def _with_twice_the_steps(attack: Attack) -> Attack | None:
         return None
     given: Any = attack  # whose class has ``steps``, whichever that is
     steps = given.steps
-    if steps is None and isinstance(attack, SignGradientAttack):
-        steps, _ = attack.schedule()
+    if steps is None and hasattr(given, "schedule"):
+        steps, _ = given.schedule()
     return None if steps is None else replace(given, steps=2 * steps)
 
 
-def _shared(subject: Subject) -> dict[str, Any]:
-    """Goal and loss of the run's attack."""
-    attack = subject.module.attack
-    loss = attack.loss if isinstance(attack, SignGradientAttack) else cross_entropy
-    return {"goal": attack.goal, "loss": loss}
-
-
-def _pixels(trace: Trace) -> PixelLinf:
-    threat = trace.subject.module.attack.threat
-    assert isinstance(threat, PixelLinf), "callers ask _unfit first"
-    return threat
-
-
-def _unfit(trace: Trace | None) -> str:
-    """Why these attacks cannot be made; empty if they can."""
+def _idle(trace: Trace | None) -> str:
+    """Why no check is made; empty if they are."""
     if trace is None:
         return NOTHING
-    threat = trace.subject.module.attack.threat
-    return "" if isinstance(threat, PixelLinf) else NO_PIXELS
+    return "" if trace.subject.module.attack.goal.winnable() else NEVER_WON
 
 
-def _excess(expected: Tensor, won: Tensor) -> float:
-    """By how many standard errors the second attack wins less than the first; at most 0 if not."""
-    only_first, only_second = int((expected & ~won).sum()), int((won & ~expected).sum())
-    if only_first == only_second:
-        return 0.0
-    return float((only_first - only_second) / (only_first + only_second) ** 0.5)
+def _probes(trace: Trace) -> Probes:
+    return trace.subject.task.probes(trace.subject.module.attack)
 
 
-def _compared(ask: Question, expected: Tensor, won: Tensor) -> Check:
-    """FAIL or WARN where the second attack, which should win no less, does."""
-    excess = _excess(expected, won)
-    shares = [100 * float(each.double().mean()) for each in (expected, won)]
+def _taken(trace: Trace, attack: Attack) -> Tensor:
+    """What another attack takes of the samples. Shape: (S,)."""
+    return _taken_by(trace.subject, attack)
+
+
+def _taken_by(subject: Subject, attack: Attack) -> Tensor:
+    other = subject.by(attack)
+    return other.taken_at(other.attacked())
+
+
+def _excess(expected: Tensor, taken: Tensor) -> float:
+    """By how many standard errors the second attack takes less than the first; at most 0 if not."""
+    less = expected - taken
+    spread = float((less * less).sum() ** 0.5)
+    return float(less.sum()) / spread if spread else 0.0
+
+
+def _compared(ask: Question, expected: Tensor, taken: Tensor) -> Check:
+    """FAIL or WARN where the second attack, which should take no less, does."""
+    excess = _excess(expected, taken)
+    shares = [100 * float(each.mean()) for each in (expected, taken)]
     value = f"{shares[1]:.1f} % won, against {shares[0]:.1f} %"
     if excess > ERRORS:
         return ask.failed(value)

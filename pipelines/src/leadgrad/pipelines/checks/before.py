@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.attacks import saturated
-from leadgrad.data import check_batch
 from leadgrad.data.base import BatchError
+from leadgrad.pipelines.attack.trial import require_same_gates
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
-from leadgrad.pipelines.trial import require_same_gates
-from leadgrad.victims import Decision
+from leadgrad.victims import Decision, architecture_change
 
 LOGITS = 1e-4
 """Greatest difference of logits that rounding explains, where they are of the order of 1."""
@@ -30,21 +29,19 @@ FEW = 8  # samples that are answered one by one, or attacked once more
 
 
 def inputs(subject: Subject) -> Check:
-    """C1: the clean images are what the batch table says."""
+    """C1: the clean inputs are what the table of batches says."""
     ask = Question(
         "C1",
-        "inputs finite, in [0, 1], whole levels",
+        "inputs are what the table of batches says",
         "exact",
-        "repair the datamodule: images in [0, 1], normalisation in the network",
+        "repair the datamodule: finite, in their units, normalisation in the network",
         len(subject),
     )
-    images = subject.images
-    batch = {"image": images, "label": subject.labels, "index": subject.index}
     try:
-        check_batch(batch)
+        value = subject.task.check(subject.batch)
     except BatchError as error:
         return ask.failed(str(error))
-    return ask.passed(f"{float(images.min()):.3f} to {float(images.max()):.3f}")
+    return ask.passed(value)
 
 
 def evaluation(subject: Subject) -> Check:
@@ -63,7 +60,7 @@ def evaluation(subject: Subject) -> Check:
     if training:
         problems.append(f"{len(training)} modules in train mode, the first is {training[0]}")
     before = state_digest(victim)
-    few.attacked(subject.module.attack)
+    few.attacked()
     if state_digest(victim) != before:
         problems.append("weights or buffers changed in the attack")
     grown = [name for name, weight in victim.named_parameters() if weight.grad is not None]
@@ -81,7 +78,7 @@ def state_digest(network: nn.Module) -> str:
 
 
 def determinism(subject: Subject) -> Check:
-    """C3: five forwards of the same images."""
+    """C3: five forwards of the same samples."""
     ask = Question(
         "C3",
         "five forwards agree",
@@ -89,16 +86,16 @@ def determinism(subject: Subject) -> Check:
         "seed the victim's randomness, or average the gradient over it (EOT)",
         len(subject),
     )
-    first = subject.module.tried(subject.images)
+    first = subject.attempt.tried(subject.inputs)
     gap, flips = 0.0, 0
     for _ in range(4):
-        again = subject.module.tried(subject.images)
+        again = subject.attempt.tried(subject.inputs)
         require_same_gates("the victim", first, again)
         gap = max(gap, _gap(first.logits, again.logits))
-        pairs = zip(first.decisions, again.decisions, strict=True)
-        flips += sum(int((a.hard != b.hard).sum()) for a, b in pairs)
+        if first.recorded:
+            flips += int(architecture_change(first.recorded, again.recorded).changed.sum())
     return ask.warns_if(
-        not gap <= LOGITS or flips > 0, f"logits differ by {gap:.2g}, {flips} gate decisions flip"
+        not gap <= LOGITS or flips > 0, f"logits differ by {gap:.2g}, {flips} decisions flip"
     )
 
 
@@ -117,7 +114,7 @@ def logits_not_probabilities(subject: Subject) -> Check:
         "remove the softmax at the network's end; the loss has its own",
         len(subject),
     )
-    logits = subject.logits(subject.images)
+    logits = subject.logits(subject.inputs)
     sums = logits.sum(1)
     inside = bool(((logits >= 0) & (logits <= 1)).all())
     bad = inside and bool(((sums - 1).abs() <= 1e-5).all())
@@ -139,19 +136,23 @@ def batch_invariance(subject: Subject) -> Check:
         "no BN in train mode, no capacity limit or top-k over the batch",
         len(few),
     )
-    inside = subject.module.tried(subject.images)
+    if len(subject) < 2:
+        return ask.skipped("one sample is its whole batch")
+    inside = subject.attempt.tried(subject.inputs)
     wrong, ties, gap = 0, 0, 0.0
-    for row in range(len(few)):
-        alone = subject.module.tried(subject.images[row : row + 1])
+    for number in range(len(few)):
+        own = subject.rows(slice(number, number + 1))
+        alone = own.attempt.tried(own.inputs)
         require_same_gates("the victim", inside, alone, whole=False)
-        mine = [_alone(each, row) for each in inside.decisions]
+        mine = [_alone(each, number) for each in inside.decisions]
         flipped = _first_flip(mine, alone.decisions)
         if flipped is not None and float(flipped.max()) <= TIE:
             ties += 1
             continue
-        apart = _gap(inside.logits[row : row + 1], alone.logits)
+        logits = inside.logits[subject.samples.owner == number]
+        apart = _gap(logits, alone.logits)
         gap = max(gap, apart)
-        same = bool(inside.logits[row].argmax() == alone.logits[0].argmax())
+        same = torch.equal(logits.argmax(1), alone.logits.argmax(1))
         wrong += not (same and apart <= LOGITS and flipped is None)
     value = f"{wrong} of {len(few)} differ, logits by {gap:.2g}"
     if ties:
@@ -185,20 +186,23 @@ def gradients(subject: Subject) -> Check:
         "C9",
         "input gradients finite and not zero",
         "no NaN or infinity (FAIL), no all-zero gradient (WARN)",
-        "look for detach, rounding or argmax between images and logits; else the margin loss",
+        "look for detach, rounding or argmax between inputs and logits; else the margin loss",
         len(chosen),
     )
     if not len(chosen):
         return ask.skipped("the goal finds no sample worth attacking")
-    gradient = chosen.gradient(subject.module.surrogate)
+    gradient = chosen.gradient(chosen.attempt.surrogate)
     if gradient is None:
-        return ask.failed("the logits do not depend on the images")
-    bad = int((~gradient.flatten(1).isfinite().all(1)).sum())
+        return ask.failed("the logits do not depend on the inputs")
+    by_row = gradient.flatten(1)
+    bad = int((~chosen.samples.all(by_row.isfinite().all(1))).sum())
     if bad:
         remedy = "check the weights, the precision and the surrogate's slope"
         return ask.failed(f"{bad} of {len(chosen)} gradients are not finite", remedy)
-    zero = int((gradient.flatten(1) == 0).all(1).sum())
-    sure = int(saturated(chosen.logits(chosen.images), chosen.labels).sum())
+    zero = int(chosen.samples.all((by_row == 0).all(1)).sum())
+    logits = chosen.logits(chosen.inputs)
+    counted = chosen.labels < logits.shape[1]  # others are ignored
+    sure = int(saturated(logits[counted], chosen.labels[counted]).sum())
     value = f"{zero} of {len(chosen)} gradients are all zero"
     if sure:
         value += f"; {sure} saturated in float32, not in the loss, which is taken in float64"

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from leadgrad.pipelines.attack.results import wilson
 from leadgrad.pipelines.checks.verdicts import Check, Question
-from leadgrad.pipelines.results import wilson
-from leadgrad.pipelines.rundir import flatten
-from leadgrad.victims.checkpoints import card_path
+from leadgrad.pipelines.runs.directory import flatten
+from leadgrad.victims.weights.checkpoints import card_path
 
 POINTS = 1.0  # by which a victim may differ from the published one
 
@@ -117,11 +117,12 @@ class Reported:
     """What a run's own files say besides its samples.
 
     Args:
-        right: Samples that the victim gets right, of all that were attacked.
+        right: Rows that the victim gets right, of all that were attacked: images, or points.
         manifest: Of the attacked data.
         weights: The weights file that the victim was loaded from, if any.
         tuning: How its settings were chosen, if told.
         network: Class path and arguments of the victim, if told.
+        rows: All that were attacked and have a label; None where each sample is one.
     """
 
     right: int
@@ -129,6 +130,12 @@ class Reported:
     weights: Path | None = None
     tuning: TuningRecord | None = None
     network: Mapping[str, Any] | None = None
+    rows: int | None = None
+
+    @property
+    def count(self) -> int:
+        """All rows that were attacked and have a label."""
+        return int(self.manifest["count"]) if self.rows is None else self.rows
 
 
 def _differences(reported: Reported) -> str:
@@ -166,7 +173,7 @@ def above_chance(reported: Reported, classes: int) -> Check:
         reported: What the run's files say.
         classes: How many the victim tells apart.
     """
-    count = int(reported.manifest["count"])
+    count = reported.count
     ask = Question(
         "C5",
         "clean accuracy above chance",
@@ -182,7 +189,7 @@ def above_chance(reported: Reported, classes: int) -> Check:
 
 def against_card(reported: Reported) -> Check:
     """C5: as many right answers as the weights' card promises, and as good as was published."""
-    count, split = int(reported.manifest["count"]), str(reported.manifest["split"])
+    count, split = reported.count, str(reported.manifest["split"])
     ask = Question(
         "C5",
         "clean accuracy as on the weights' card",

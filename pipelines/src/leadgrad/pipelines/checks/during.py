@@ -37,38 +37,45 @@ class Tape:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.losses: list[Tensor] = []
-        self.reached: list[Tensor] = []
+        self.taken: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Answer:
         """The surrogate's answer."""
-        answer = self.subject.module.surrogate(x)
-        if x.shape == self.subject.images.shape:
+        answer = self.subject.attempt.surrogate(x)
+        if x.shape == self.subject.inputs.shape:
             self.losses.append(self.subject.loss(detached(answer)))
-            self.reached.append(self.subject.reached(x.detach()))
+            self.taken.append(self.subject.taken_at(x.detach()))
         return answer
+
+    def stacked(self, values: list[Tensor]) -> Tensor:
+        """Of all steps, (T, S)."""
+        none = torch.zeros(0, len(self.subject), device=self.subject.inputs.device)
+        return torch.stack(values) if values else none
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What became of N samples in T recorded steps.
+    """What became of S samples in T recorded steps.
+
+    What is taken of a sample is 1 where it is won, else 0; of a scene, how much of its mIoU.
 
     Args:
         subject: The samples, all worth attacking.
-        losses: At each step, raised by the attack. Shape: (T, N).
-        reached: Whether the exact victim was fooled there. Shape: (T, N), bool.
+        losses: At each step, raised by the attack. Shape: (T, S).
+        on_the_way: What the exact victim has lost there. Shape: (T, S).
         adv: What the attack returned.
-        loss: The surrogate's there. Shape: (N,).
-        won: Whether the exact victim is fooled there. Shape: (N,), bool.
-        won_soft: Whether the surrogate is. Shape: (N,), bool.
+        loss: The surrogate's there. Shape: (S,).
+        taken: What the exact victim has lost there. Shape: (S,).
+        taken_soft: What the surrogate has. Shape: (S,).
     """
 
     subject: Subject
     losses: Tensor
-    reached: Tensor
+    on_the_way: Tensor
     adv: Tensor
     loss: Tensor
-    won: Tensor
-    won_soft: Tensor
+    taken: Tensor
+    taken_soft: Tensor
 
     @classmethod
     def of(cls, subject: Subject) -> Trace | None:
@@ -76,22 +83,24 @@ class Trace:
         chosen = subject.worth_attacking()
         if not len(chosen):
             return None
-        tape, module = Tape(chosen), subject.module
-        adv = chosen.attacked(module.attack, tape)
+        tape = Tape(chosen)
+        adv = chosen.attacked(tape)
         with torch.no_grad():
-            soft = module.surrogate(adv)
-        steps = (len(tape.losses), len(chosen))
+            soft = chosen.attempt.surrogate(adv)
         return cls(
             subject=chosen,
-            losses=torch.stack(tape.losses) if tape.losses else chosen.images.new_zeros(steps),
-            reached=torch.stack(tape.reached)
-            if tape.reached
-            else torch.zeros(steps, dtype=torch.bool, device=adv.device),
+            losses=tape.stacked(tape.losses),
+            on_the_way=tape.stacked(tape.taken),
             adv=adv,
             loss=chosen.loss(soft),
-            won=chosen.reached(adv),
-            won_soft=module.attack.goal.reached(chosen.labels, soft),
+            taken=chosen.taken_at(adv),
+            taken_soft=chosen.taken(soft),
         )
+
+    @property
+    def resisting(self) -> Tensor:
+        """Of which something is left. Shape: (S,), bool."""
+        return self.taken < 1
 
 
 def finished(trace: Trace | None) -> Check:
@@ -108,7 +117,7 @@ def finished(trace: Trace | None) -> Check:
     steps = len(trace.losses)
     if steps < 2 * LAST:  # of fewer, the last ones are most of them
         return ask.skipped(f"{steps} recorded steps, {2 * LAST} are needed to tell")
-    resisting = ~trace.won
+    resisting = trace.resisting
     if not bool(resisting.any()):
         return ask.skipped("no sample resists")
     rise = trace.losses[:, resisting].cummax(0).values
@@ -129,12 +138,12 @@ def silent_success(trace: Trace | None) -> Check:
     )
     if trace is None:
         return ask.skipped(NOTHING)
-    if not len(trace.reached):
+    if not len(trace.on_the_way):
         return ask.skipped(NO_GRADIENT)
-    ever = trace.reached.any(0) | trace.won
-    last, best = (100 * float(1 - wins.double().mean()) for wins in (trace.won, ever))
-    lost = int((ever & ~trace.won).sum())
-    value = f"{lost} lost; resisting: {last:.1f} % at the result, {best:.1f} % at the best iterate"
+    best = torch.maximum(trace.on_the_way.amax(0), trace.taken)
+    kept, least = (100 * float(1 - taken.mean()) for taken in (trace.taken, best))
+    lost = int((best > trace.taken).sum())
+    value = f"{lost} lost; resisting: {kept:.1f} % at the result, {least:.1f} % at the best iterate"
     return ask.warns_if(lost > 0, value)
 
 
@@ -149,7 +158,7 @@ def surrogate_gap(trace: Trace | None) -> Check:
     )
     if trace is None:
         return ask.skipped(NOTHING)
-    share = float((trace.won_soft & ~trace.won).double().mean())
+    share = float((trace.taken_soft - trace.taken).clamp_min(0).mean())
     return ask.warns_if(share > FEW, f"{100 * share:.1f} %")
 
 
@@ -166,7 +175,7 @@ def loss_rose(trace: Trace | None) -> Check:
         return ask.skipped(NOTHING)
     if not len(trace.losses):
         return ask.skipped(NO_GRADIENT)
-    resisting = ~trace.won
+    resisting = trace.resisting
     if not bool(resisting.any()):
         return ask.skipped("no sample resists")
     stuck = int((trace.loss <= trace.losses[0])[resisting].sum())

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks import Answer
+from leadgrad.pipelines.attack.trial import Tried, require_same_gates
 from leadgrad.pipelines.checks.methods import Detached, local_slope
-from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
+from leadgrad.pipelines.checks.subject import NO_GATES, Subject
 from leadgrad.pipelines.checks.truth import truth_of_method
 from leadgrad.pipelines.checks.verdicts import Check, Question
-from leadgrad.pipelines.trial import Tried, require_same_gates
 from leadgrad.victims import (
     FGM,
     LGM,
@@ -20,6 +20,7 @@ from leadgrad.victims import (
     Decision,
     GradientMethod,
     Sigmoid,
+    VoxelFGM,
     architecture_change,
 )
 
@@ -46,11 +47,12 @@ def consistency(subject: Subject) -> Check:
     if not subject.gated:
         return ask.skipped(NO_GATES)
     # With a graph, as in the attack: a network may take another path without one
-    x, victim = subject.images.clone().requires_grad_(), subject.module.victim
+    x = subject.inputs.clone().requires_grad_()
     with torch.enable_grad():
-        hard = under(victim, FGM(), x)
-        steep = under(victim, LGM(Sigmoid(STEEP)), x)
-        used = under(victim, subject.module.method, x)
+        hard, steep, used = (
+            subject.under(method, x)
+            for method in (FGM(), LGM(Sigmoid(STEEP)), subject.module.method)
+        )
     margins = [_by_sample(each.margin.detach().abs()) for each in hard.decisions]
     clear = torch.cat(margins, 1).amin(1) > SOFT
     gap = (hard.logits - steep.logits).detach().abs().amax(1)
@@ -96,17 +98,17 @@ def connection(subject: Subject) -> Check:
         len(subject),
     )
     if not subject.gated:
-        return ask.skipped(NO_GATES)
+        return _places(subject, ask) if subject.module.decides else ask.skipped(NO_GATES)
     with torch.enable_grad():
-        x = subject.images.clone().requires_grad_()
-        made = under(subject.module.victim, method, x)
+        x = subject.inputs.clone().requires_grad_()
+        made = subject.under(method, x)
         decisions = made.decisions
         slopes = [local_slope(method, each) for each in decisions]
         if all(slope is None for slope in slopes):
             leaks = sum(each.occupancy.requires_grad for each in decisions)
             value = f"{type(method).__name__} freezes occupancies; {leaks} gates pass a gradient"
             return ask.fails_if(leaks > 0, value)
-        answer = subject.module.answer(made.logits, [each.executed for each in decisions])
+        answer = subject.attempt.answer(made.logits, [each.executed for each in decisions])
         loose = _loose_gates(subject.loss(answer).sum(), decisions)
     if loose:
         return ask.failed(f"{loose} of {len(decisions)} gates are disconnected")
@@ -120,12 +122,26 @@ def connection(subject: Subject) -> Check:
     return ask.passed(value) if leading > 0 else ask.failed(value, remedy)
 
 
+def _places(subject: Subject, ask: Question) -> Check:
+    """C10 of a voxel network: its gradient beside that with the same voxels frozen."""
+    method = subject.module.method
+    soft = method.relations()
+    if soft.occupancy is None:
+        return ask.passed(f"{type(method).__name__} freezes voxels")
+    frozen = VoxelFGM(input=soft.input, output=soft.output)
+    whole, without = (_gradient(subject, each) for each in (method, frozen))
+    leading = _share(whole - without, without)
+    value = f"{leading:.3g} of the rest"
+    remedy = "no point can reach another voxel in a step, so that this is FGM: a larger step"
+    return ask.passed(value) if leading > 0 else ask.failed(value, remedy)
+
+
 def variation(subject: Subject) -> Check:
-    """C10: some gate decides otherwise for one image than for another."""
+    """C10: some gate decides otherwise for one sample than for another."""
     ask = Question(
         "C10",
-        "decisions depend on the image",
-        "a gate that does not decide the same for all images",
+        "decisions depend on the sample",
+        "a gate that does not decide the same for all samples",
         "such a network is static, with nothing to lead; check its weights and the scale of its "
         "margins",
         len(subject),
@@ -133,14 +149,14 @@ def variation(subject: Subject) -> Check:
     if not subject.gated:
         return ask.skipped(NO_GATES)
     if len(subject) < 2:
-        return ask.skipped("one image shows no difference")
-    decisions = subject.module.decide(subject.images)[1]
+        return ask.skipped("one sample shows no difference")
+    decisions = subject.attempt.tried(subject.inputs).hard
     varying = sum(bool((hard != hard[:1]).any()) for hard in decisions)
     return ask.warns_if(not varying, f"{varying} of {len(decisions)} gates vary")
 
 
 def _loose_gates(loss: Tensor, decisions: Sequence[Decision]) -> int:
-    """Gates whose margin does not depend on the images, or does not reach the loss."""
+    """Gates whose margin does not depend on the inputs, or does not reach the loss."""
     tied = [each.margin for each in decisions if each.margin.requires_grad]
     if not tied or not loss.requires_grad:
         return len(decisions)
@@ -152,11 +168,11 @@ def _gradient(subject: Subject, method: GradientMethod) -> Tensor:
     """Of the attack's loss under a method; zero where there is none."""
 
     def model(x: Tensor) -> Answer:
-        made = under(subject.module.victim, method, x)
-        return subject.module.answer(made.logits, [each.executed for each in made.decisions])
+        made = subject.under(method, x)
+        return subject.attempt.answer(made.logits, [each.executed for each in made.decisions])
 
     gradient = subject.gradient(model)
-    return torch.zeros_like(subject.images) if gradient is None else gradient
+    return torch.zeros_like(subject.inputs) if gradient is None else gradient
 
 
 def _share(part: Tensor, rest: Tensor) -> float:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.checks.after import AFTER
 from leadgrad.pipelines.checks.before import BEFORE
 from leadgrad.pipelines.checks.comparison import (

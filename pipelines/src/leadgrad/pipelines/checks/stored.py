@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.checks.comparison import Reported, TuningRecord
 from leadgrad.pipelines.checks.running import run_checks
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import LEVELS, Check, Level
-from leadgrad.pipelines.rundir import RunDirectory
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.zoo import Card
 
 FILE = "checks.json"
 
@@ -50,7 +50,7 @@ class Checked:
         """Whether a results.json has these checks."""
         return all(results.get(name) == value for name, value in self.as_results().items())
 
-    def write(self, run: RunDirectory) -> None:
+    def write(self, run: RunDirectory[Any]) -> None:
         """Writes checks.json."""
         tuning = None if self.tuning is None else self.tuning.as_json()
         checks = [check.as_json() for check in self.checks]
@@ -59,7 +59,7 @@ class Checked:
 
 
 def stored(
-    run: RunDirectory, level: Level, tuning: TuningRecord | None, twin: Card | None = None
+    run: RunDirectory[Any], level: Level, tuning: TuningRecord | None, twin: Card | None = None
 ) -> Checked | None:
     """What checks.json holds, if that is enough; a damaged file is not.
 
@@ -90,11 +90,11 @@ def stored(
 
 
 def computed(
-    run: RunDirectory,
+    run: RunDirectory[Any],
     module: AttackModule,
     level: Level,
     *,
-    right: int,
+    found: tuple[int, int],
     weights: str | None,
     tuning: TuningRecord | None,
     twin: Card | None,
@@ -106,19 +106,21 @@ def computed(
         run: Finished but for its results.
         module: Its attack.
         level: Which checks.
-        right: Samples that the victim gets right.
+        found: Rows that the victim gets right, and all that count.
         weights: Path of the weights that the victim was loaded from, if any.
         tuning: For C21.
         twin: For C19.
         device: Where the attack was made; the module returns to where it is now.
     """
     header = run.run()
+    right, rows = found
     reported = Reported(
         right,
         header["fingerprint"]["data"],
         None if weights is None else Path(weights),
         tuning,
         header["config"]["model"]["network"],
+        rows,
     )
     home = next((tensor.device for tensor in module.parameters()), device)
     module.to(device)

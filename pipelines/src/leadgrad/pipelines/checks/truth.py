@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from leadgrad.attacks import sample_generator
+from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.checks.methods import Held, Kind, Replay, kind
-from leadgrad.pipelines.checks.subject import NO_GATES, Subject, under
+from leadgrad.pipelines.checks.subject import NO_GATES, Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
 from leadgrad.victims import FGM, GradientMethod
 
 GREATEST_ERROR = 1e-3  # relative
 DIRECTIONS = 8
-SAMPLES = 8  # times as many directions, so that the batch is one of 64
+SAMPLES = 8
 HALF_STEPS = (1e-8, 1e-9, 1e-6)
 """In the [0, 1] image. A wrong gradient is wrong at each, while a kink of ReLU or rounding spoils
 a right one at some: trained networks of 110 layers have kinks within 1e-7 of most images."""
 TINY = 1e-13
 """Far above what float64 resolves of an image, far below what float32 does."""
 JITTER = 1e-3
-"""By which images are moved before their gradient is measured. Equal pixels can put a ReLU exactly
+"""By which inputs are moved before their gradient is measured. Equal pixels can put a ReLU exactly
 on its kink, where every difference, but no derivative, is the mean of two slopes."""
 
 Forward = Callable[[Tensor], Tensor]
@@ -38,7 +41,7 @@ def truth_of_method(subject: Subject) -> Check:
     """C8 of the run's method: its gradient is the derivative of its own soft network."""
     method = subject.module.method
     ask = _question(subject, f"the method ({type(method).__name__})")
-    if not subject.gated:
+    if not subject.module.decides:
         return ask.skipped(NO_GATES)
     if not (method.leads or method.looks_ahead):
         return ask.skipped("the method is FGM, see above")
@@ -61,35 +64,38 @@ def _truth(subject: Subject, ask: Question, method: GradientMethod) -> Check:
     Not of the attack's loss, because a confident sample's cross-entropy is flat.
     """
     few = subject.rows(slice(SAMPLES))
-    if few.images.device.type == "mps":
+    if few.inputs.device.type == "mps":
         return ask.skipped("this device has no float64")
-    x = _jittered(few).repeat_interleave(DIRECTIONS, 0)
     network = copy.deepcopy(subject.module.victim).double()
+    few = replace(few, batch=_moved(few))
+    x = few.inputs
     try:
         with torch.no_grad():
-            classes = int(network(x).shape[1])
+            classes = int(few.attempt.forward(network, x).shape[1])
     except RuntimeError as error:
         return ask.skipped(f"the victim has no float64 copy: {str(error).splitlines()[0]}")
-    forward = differentiable(network, method, x)
+    forward = differentiable(few, network, method)
     if forward is Kind.STRAIGHT:
         return ask.skipped(f"{Kind.STRAIGHT.value}, so that no difference of it can be taken")
     if isinstance(forward, Kind):
         return ask.warned(forward.value, "the method says another gradient than its values'")
     mix, directions = _draws(few, classes)
-    mix, directions = mix.to(x), directions.to(x)
-    gradient = _gradient(lambda at: (under(network, method, at).logits * mix).sum(), x)
-    claimed = (gradient * directions).flatten(1).sum(1)
+    gradient = _gradient(lambda at: (few.under(method, at, network).logits * mix).sum(), x)
+    claimed = torch.stack([few.samples.total(_summed(gradient * d)) for d in directions], 1)
     greatest = float("inf")
     error_of_sample = torch.full((len(few),), torch.inf, device=x.device, dtype=x.dtype)
     for step in HALF_STEPS:
-        with torch.no_grad():
-            ends = [forward(x + sign * step * directions) for sign in (1, -1)]
-        change = ((ends[0] - ends[1]) * mix).sum(1) / (2 * step)
+        changes = []
+        for direction in directions:
+            with torch.no_grad():
+                ends = [forward(x + sign * step * direction) for sign in (1, -1)]
+            changes.append(few.samples.total(((ends[0] - ends[1]) * mix).sum(1)) / (2 * step))
+        change = torch.stack(changes, 1)
         error_of_sample = torch.minimum(error_of_sample, _relative_error(change, claimed))
         greatest = float(error_of_sample.max())
         if greatest <= GREATEST_ERROR:
             break
-    if greatest > GREATEST_ERROR and _casts(forward, x, directions, claimed):
+    if greatest > GREATEST_ERROR and _casts(forward, x, directions[0], claimed[:, 0], few):
         return ask.warned(
             f"not measurable: a step of {TINY:g} changes nothing",
             "something inside the network casts to a lower precision (.float(), .half()), which "
@@ -99,35 +105,38 @@ def _truth(subject: Subject, ask: Question, method: GradientMethod) -> Check:
     return ask.fails_if(not greatest <= GREATEST_ERROR, f"greatest relative error {greatest:.2g}")
 
 
-def _casts(forward: Forward, x: Tensor, directions: Tensor, claimed: Tensor) -> bool:
+def _casts(forward: Forward, x: Tensor, direction: Tensor, claimed: Tensor, few: Subject) -> bool:
     """Whether most samples that have a gradient do not feel a step that float64 resolves."""
     with torch.no_grad():
-        high, low = (forward(x + sign * TINY * directions) for sign in (1, -1))
-    unmoved = (high == low).all(1)[claimed != 0]
+        high, low = (forward(x + sign * TINY * direction) for sign in (1, -1))
+    unmoved = few.samples.all((high == low).all(1))[claimed != 0]
     return bool(len(unmoved)) and float(unmoved.double().mean()) > 0.5
 
 
-def differentiable(network: nn.Module, method: GradientMethod, x: Tensor) -> Forward | Kind:
-    """The forward whose derivative at ``x`` the method's gradient claims to be.
+def differentiable(few: Subject, network: nn.Module, method: GradientMethod) -> Forward | Kind:
+    """The forward whose derivative at the clean inputs the method's gradient claims to be.
 
     Args:
-        network: In float64.
+        few: In float64.
+        network: The victim, in float64.
         method: Any.
-        x: Images (N, ...), float64; the forward is for as many.
 
     Returns:
         Under a method that freezes occupancies, the network with them held; under a relaxation, the
-        soft network, with what the method takes for constant held at ``x``; the kind of any other
-        method, whose gradient is that of no forward.
+        soft network, with what the method takes for constant held at the clean inputs; the kind of
+        any other method, whose gradient is that of no forward. The candidates of a voxel network
+        stay the same within the least of steps, so that its soft forward is the one to compare.
     """
     with torch.no_grad():
-        decisions = under(network, method, x).decisions
+        decisions = few.under(method, few.inputs, network).decisions
+    if not decisions:
+        return lambda at: few.under(method, at, network).logits
     relation = kind(method, decisions)
     if relation is Kind.FROZEN:
         held = [each.occupancy for each in decisions]
-        return lambda at: under(network, Replay(held), at).logits
+        return lambda at: few.under(Replay(held), at, network).logits
     if relation is Kind.RELAXED:
-        return lambda at: under(network, Held(method, decisions), at).logits
+        return lambda at: few.under(Held(method, decisions), at, network).logits
     return relation
 
 
@@ -143,34 +152,51 @@ def _gradient(value: Forward, x: Tensor) -> Tensor:
 
 
 def _relative_error(measured: Tensor, claimed: Tensor) -> Tensor:
-    """Per sample, over its directions. Shape: (N,)."""
-    measured, claimed = (each.view(-1, DIRECTIONS) for each in (measured, claimed))
+    """Per sample, over its directions (S, D). Shape: (S,)."""
     scale = torch.maximum(measured.norm(dim=1), claimed.norm(dim=1))
     # The floor: no change and no gradient agree
     error: Tensor = (measured - claimed).norm(dim=1) / scale.clamp_min(1e-300)
     return error
 
 
-def _jittered(few: Subject) -> Tensor:
-    """The images a little off their place, each in its own way. Shape: (N, 3, H, W), float64."""
-    moved = [
-        torch.rand(
-            few.images.shape[1:],
-            generator=sample_generator(0, sample, "gradient truth, place"),
-            dtype=torch.float64,
-        )
-        for sample in few.index.tolist()
+def _summed(values: Tensor) -> Tensor:
+    """Each row's sum. (R, ...) to (R,)."""
+    return values.flatten(1).sum(1)
+
+
+def _moved(few: Subject) -> Batch:
+    """The batch in float64, its inputs a little off their place, each sample in its own way."""
+    draw = partial(torch.rand, dtype=torch.float64)
+    off = JITTER * _drawn(few, "gradient truth, place", draw, few.inputs.shape[1:])
+    wide = {
+        key: values.double() if values.is_floating_point() else values
+        for key, values in few.batch.items()
+    }
+    key = next(key for key, values in few.batch.items() if values is few.inputs)
+    return {**wide, key: few.inputs.double() + off}
+
+
+def _draws(few: Subject, classes: int) -> tuple[Tensor, list[Tensor]]:
+    """Weights of the logits (R, K), and directions of signs (R, ...), by sample."""
+
+    def signs(*shape: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(0, 2, shape, generator=generator).double() * 2 - 1
+
+    mix = _drawn(few, "gradient truth", partial(torch.randn, dtype=torch.float64), (classes,))
+    directions = [
+        _drawn(few, f"gradient truth, direction {number}", signs, few.inputs.shape[1:])
+        for number in range(DIRECTIONS)
     ]
-    return few.images.double() + JITTER * torch.stack(moved).to(few.images.device)
+    return mix, directions
 
 
-def _draws(few: Subject, classes: int) -> tuple[Tensor, Tensor]:
-    """Weights of the logits (rows, K) and directions of signs (rows, 3, H, W), by sample."""
-    mixes, directions = [], []
-    shape = (DIRECTIONS, *few.images.shape[1:])
-    for sample in few.index.tolist():
-        generator = sample_generator(0, sample, "gradient truth")
-        mix = torch.randn(1, classes, generator=generator, dtype=torch.float64)
-        mixes.append(mix.expand(DIRECTIONS, -1))
-        directions.append(torch.randint(0, 2, shape, generator=generator).double() * 2 - 1)
-    return torch.cat(mixes), torch.cat(directions)
+def _drawn(
+    few: Subject, stream: str, draw: Callable[..., Tensor], shape: tuple[int, ...]
+) -> Tensor:
+    """Random numbers for each row, those of a sample from its own generator. (R, *shape)."""
+    sizes = few.samples.total(torch.ones_like(few.samples.owner)).tolist()
+    parts = [
+        draw(size, *shape, generator=sample_generator(0, sample, stream))
+        for sample, size in zip(few.index.tolist(), sizes, strict=True)
+    ]
+    return torch.cat(parts).to(few.inputs.device)

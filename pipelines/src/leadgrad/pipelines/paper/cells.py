@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from leadgrad.pipelines.attack_cli import attack
-from leadgrad.pipelines.checks import TuningRecord
+from leadgrad import victims
+from leadgrad.pipelines.api.attacking import Results, attack
+from leadgrad.pipelines.api.nodes import Node
+from leadgrad.pipelines.checks import Level, TuningRecord
 from leadgrad.pipelines.paper.layout import Row
-from leadgrad.pipelines.processes import parenthood
-from leadgrad.pipelines.rundir import RunDirectory, RunError
-from leadgrad.pipelines.zoo import Card
-from leadgrad.victims.atomic import write_atomically
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.tasks.images.records import BatchRecord
+from leadgrad.victims import LGM, BestOf, Constant, GradientMethod, Sigmoid
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Method:
 
     Args:
         name: Of the column.
-        options: Command-line options of ``leadgrad attack``.
+        gradient: What the gradient sees of the decisions.
         slope: λ, where the method has one, for the table's notes.
         chosen: How λ was chosen, in words.
         tuning: The same for check C21 of the run; None where nothing was tuned.
@@ -38,7 +34,7 @@ class Method:
     """
 
     name: str
-    options: tuple[str, ...]
+    gradient: GradientMethod
     slope: float | None = None
     chosen: str = ""
     tuning: TuningRecord | None = None
@@ -48,8 +44,7 @@ class Method:
 
 def fgm(step_size_255: float | None = None, tuning: TuningRecord | None = None) -> Method:
     """FGM, with a tuned step, and how it was tuned, if one is given."""
-    options = ("--model.method=leadgrad.victims.FGM",)
-    return Method("FGM", options, tuning=tuning, step_size_255=step_size_255)
+    return Method("FGM", victims.FGM(), tuning=tuning, step_size_255=step_size_255)
 
 
 FGM = fgm()
@@ -61,64 +56,47 @@ def sloped(
     chosen: str,
     tuning: TuningRecord | None,
     *,
-    forward: str = "soft",
+    forward: Literal["soft", "hard"] = "soft",
     step_size_255: float | None = None,
 ) -> Method:
     """LGM with a sigmoid of this slope."""
-    options = (
-        "--model.method=leadgrad.victims.LGM",
-        f"--model.method.forward={forward}",
-        "--model.method.surrogate=leadgrad.victims.Sigmoid",
-        f"--model.method.surrogate.slope={slope}",
-    )
-    return Method(name, options, slope, chosen, tuning, step_size_255)
+    gradient = LGM(Sigmoid(slope), forward)
+    return Method(name, gradient, slope, chosen, tuning, step_size_255)
 
 
-CONSTANT = Method(
-    "ô = 0.5",
-    ("--model.method=leadgrad.victims.LGM", "--model.method.surrogate=leadgrad.victims.Constant"),
-)
-"""Smoothing without a leading gradient (ablation D14)."""
+_HALF = LGM(Constant())
+CONSTANT = Method("ô = 0.5", _HALF)
+"""Smoothing without a leading gradient, the control for D14 in docs/reference/differences.md."""
 
-_UNLED = [
-    {"class_path": "leadgrad.victims.FGM"},
-    {
-        "class_path": "leadgrad.victims.LGM",
-        "init_args": {"surrogate": {"class_path": "leadgrad.victims.Constant"}},
-    },
-]
-PAIR = Method(
-    "FGM or ô = 0.5",
-    ("--model.method=leadgrad.victims.BestOf", f"--model.method.methods={json.dumps(_UNLED)}"),
-)
+PAIR = Method("FGM or ô = 0.5", BestOf((victims.FGM(), _HALF)))
 """Two attacks of which the victim picks, as under ``LGM()``, but neither leads."""
 
 CONTROLS = {"mid": "FGM half-way", "twice": "FGM twice the steps"}
 """Names of FGM under the attacks of ``Row.control``, at twice its gradients."""
 
-AUTOMATIC = Method("LGM()", ("--model.method=leadgrad.victims.LGM",), None, "needs none")
+AUTOMATIC = Method("LGM()", LGM(), None, "needs none")
 """The default, which has no slope to choose."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class Shared:
     """What all cells of a table share.
 
     Args:
         directory: Of the table; each cell's run is below it.
         convention: Of ``PixelLinf``.
-        data: Command-line options of the data.
-        trainer: Command-line options of the trainer.
+        data: Class and arguments of the attacked data.
+        accelerator: Lightning's.
         processes: Processes of each attack; with more than one it runs as a command of its own.
         checks: Level of each run's sanity checks; a failed one is shown in the run's report.
     """
 
     directory: Path
     convention: str
-    data: tuple[str, ...]
-    trainer: tuple[str, ...] = ()
+    data: Node
+    accelerator: str = "auto"
     processes: int = 1
-    checks: str = "fast"
+    checks: Level = "fast"
 
 
 @dataclass(frozen=True)
@@ -154,66 +132,38 @@ class Cell:
         name = self.method.name.replace(" ", "").replace("ô=", "constant").replace("()", "-default")
         return f"{self.victim}/{self.row.slug()}{seed}/{name}{slope}{step}"
 
-    def run(self, setting: Setting) -> dict[str, Any]:
-        """Runs the attack, or what is left of it; its results.json.
+    def run(self, shared: Shared) -> Results:
+        """Runs the attack, or what is left of it.
 
         Raises:
             RunError: If the attack failed in a command of its own.
         """
-        run = self.directory(setting)
-        record = []
-        if self.method.tuning is not None:
-            path = run.path.with_name(f"{run.path.name}.tuning.json")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(self.method.tuning.as_json()).encode())
-            record = [f"--tuning={path}"]
-        args = [
-            *self.card.options(),
-            *self.row.options(
-                setting.convention,
-                step_size_255=self.method.step_size_255,
-                control=self.method.control,
-            ),
-            f"--model.attack.threat.mask_seed={self.mask_seed}",
-            *self.method.options,
-            *setting.data,
-            *setting.trainer,
-            f"--trainer.devices={setting.processes}",
-            "--trainer.enable_progress_bar=false",
-            f"--checks={setting.checks}",
-            *record,
-            *([] if self.twin is None else [f"--twin={self.twin.weights}"]),
-            f"--run_dir={run.path}",
-        ]
-        if setting.processes == 1:
-            return attack(args)
-        # Lightning starts the other processes with this one's command line, which is the table's
-        allowed = "--allow_failed_checks=true"  # the run's report shows them
-        command = [sys.executable, "-m", "leadgrad.pipelines.cli", "attack", *args, allowed]
-        with parenthood():
-            done = subprocess.run(command, check=False)
-        if done.returncode:
-            raise RunError(f"the attack of cell {self.key()} failed; its message is above")
-        return run.results()
+        made = self.row.make(
+            shared.convention,
+            step_size_255=self.method.step_size_255,
+            control=self.method.control,
+            mask_seed=self.mask_seed,
+        )
+        return attack(
+            self.card,
+            shared.data,
+            made,
+            self.method.gradient,
+            run_dir=self.directory(shared).path,
+            checks=shared.checks,
+            tuning=self.method.tuning,
+            twin=self.twin,
+            trainer={"accelerator": shared.accelerator, "enable_progress_bar": False},
+            processes=shared.processes,
+        )
 
-    def directory(self, setting: Setting) -> RunDirectory:
+    def directory(self, shared: Shared) -> RunDirectory[BatchRecord]:
         """The cell's run directory."""
-        return RunDirectory(setting.directory / "cells" / self.key())
+        return RunDirectory(shared.directory / "cells" / self.key())
 
-    def finished(self, setting: Setting) -> bool:
+    def finished(self, shared: Shared) -> bool:
         """Whether its results are there."""
-        return (self.directory(setting).path / "results.json").exists()
-
-
-def right_after(run: RunDirectory) -> Tensor:
-    """Samples right before and after the attack, in the data's order. Shape: (N,), bool."""
-    index, right = [], []
-    for record in run.records():
-        before = record.clean_logits.argmax(1) == record.label
-        after = record.adv_logits.argmax(1) == record.label
-        index.append(record.index)
-        right.append(before & after)
-    return torch.cat(right)[torch.cat(index).argsort()]
+        return (self.directory(shared).path / "results.json").exists()
 
 
 def selected(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from leadgrad.pipelines.paper.cells import AUTOMATIC, Cell
 from leadgrad.pipelines.paper.layout import Row
-from leadgrad.pipelines.paper.statistics import Paired, mcnemar
+from leadgrad.pipelines.tasks.images.paired import Paired, mcnemar
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,6 @@ class EqualCost:
             self.gradients[0],
             *self.paired.cells(),
         ]
-
-
-def gradients(results: Mapping[str, Any]) -> str:
-    """Gradients per sample that a run took, as text; – where they were not counted."""
-    return f"{results['cost']['gradients_per_sample']:.2f}" if "cost" in results else "–"
 
 
 def equal_costs(

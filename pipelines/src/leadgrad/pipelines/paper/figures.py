@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from leadgrad.pipelines.paper.statistics import Paired
 from leadgrad.pipelines.paper.tuning import Sweep
-from leadgrad.pipelines.pictures import figure_png
+from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.tasks.images.paired import Paired
 
 COLOURS = ("#3478c8", "#c0392b", "#e67e22", "#16a085", "#8e44ad", "#8a8f98")
 

@@ -1,19 +1,17 @@
-"""Table I of the paper and the stronger attacks: rows, and those of its numbers that we have.
-
-Of the printed table our sources (2D reference page, 1, 3.6 and 7.5) give the clean accuracies, the
-zeros of I-FGSM on all pixels, and two gaps; a number that we do not have is shown as missing.
-"""
+"""Rows of the tables of images: attacks, their controls, and what the paper prints for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
+
+import yaml
 
 from leadgrad import attacks
 from leadgrad.attacks import Attack, PixelLinf, SignGradientAttack
-
-SKIPNET, DYNCONV = "SkipNet", "DynConv"
-ADAPTIVE = (SKIPNET, DYNCONV)
+from leadgrad.pipelines.paper.printed import value
 
 
 @dataclass(frozen=True)
@@ -64,20 +62,32 @@ class Row:
         # I-FGSM's own number of steps is the paper's formula, 10 at eps 8
         return step if self.attack == "IFGSM" else {"steps": 10, **step}
 
-    def make(self, convention: str, *, step_size_255: float | None = None) -> Attack:
-        """The row's attack.
+    def make(
+        self,
+        convention: str,
+        *,
+        step_size_255: float | None = None,
+        control: str | None = None,
+        mask_seed: int = 1,
+    ) -> Attack:
+        """The row's attack, or one of its controls.
 
         Args:
             convention: Of ``PixelLinf``.
             step_size_255: As of ``settings``.
+            control: As of ``control``; None is the row's own attack.
+            mask_seed: Of the valid pixels.
         """
-        threat = PixelLinf(self.eps_255, convention=convention, valid_ratio=self.valid_ratio)  # type: ignore[arg-type]  # PixelLinf checks it
-        more: dict[str, Any] = dict(self.settings(step_size_255))
+        threat = PixelLinf(self.eps_255, convention, self.valid_ratio, mask_seed)  # type: ignore[arg-type]  # PixelLinf checks it
+        kind, settings = self.attack, self.settings(step_size_255)
+        if control is not None:
+            kind, settings = self.control(control, step_size_255)
+        more: dict[str, Any] = dict(settings)
         if self.loss is not None:
             more["loss"] = getattr(attacks, self.loss)
         if self.target_shift is not None:
             more["goal"] = attacks.TargetShift(self.target_shift)
-        made: Attack = getattr(attacks, self.attack)(threat, **more)
+        made: Attack = getattr(attacks, kind)(threat, **more)
         return made
 
     def control(self, name: str, step_size_255: float | None) -> tuple[str, dict[str, float]]:
@@ -106,34 +116,6 @@ class Row:
         """Whether ``control`` has attacks for this row."""
         return self.attack in ("FGSM", "IFGSM")
 
-    def options(
-        self, convention: str, *, step_size_255: float | None = None, control: str | None = None
-    ) -> list[str]:
-        """Command-line options of ``leadgrad attack`` for the same attack, or one of its controls.
-
-        Args:
-            convention: Of ``PixelLinf``.
-            step_size_255: As of ``settings``.
-            control: As of ``control``; None is the row's own attack.
-        """
-        kind, settings = self.attack, self.settings(step_size_255)
-        if control is not None:
-            kind, settings = self.control(control, step_size_255)
-        attack, threat = "--model.attack", "--model.attack.threat"
-        goal = f"{attack}.goal"
-        made = [
-            f"{attack}=leadgrad.attacks.{kind}",
-            f"{threat}.eps_255={self.eps_255}",
-            f"{threat}.convention={convention}",
-            f"{threat}.valid_ratio={self.valid_ratio}",
-        ]
-        made += [f"{attack}.{key}={value}" for key, value in settings.items()]
-        if self.loss is not None:
-            made.append(f"{attack}.loss=leadgrad.attacks.{self.loss}")
-        if self.target_shift is not None:
-            made += [f"{goal}=leadgrad.attacks.TargetShift", f"{goal}.shift={self.target_shift}"]
-        return made
-
 
 NAMES = {
     "FGSM": "FGSM",
@@ -148,51 +130,39 @@ NAMES = {
 OWN_STEP: dict[str, dict[str, float]] = {"FGSM": {}, "APGD": {"steps": 10}}
 """Attacks whose step is not an argument, with what else they are given."""
 
-FGSM_ROWS = tuple(Row("FGSM", eps) for eps in (1, 2, 4, 8))
-TABLE1_ROWS = (*FGSM_ROWS, *(Row("IFGSM", 8, ratio) for ratio in (1.0, 0.2, 0.1, 0.05)))
 
-_STRONG = (
-    ("IFGSM", None),
-    ("PGD", None),
-    ("MIFGSM", None),
-    ("NIFGSM", None),
-    ("CarliniWagner", None),
-    ("APGD", None),
-    ("APGD", "dlr"),
-)
-STRONG_ROWS = tuple(
-    Row(attack, 8, 0.05, loss, shift) for shift in (None, 1) for attack, loss in _STRONG
-)
-"""The release's stronger attacks at 5 % valid pixels, all of ten steps, untargeted and targeted."""
-
-PAPER_CLEAN = {SKIPNET: 93.30, DYNCONV: 93.05, "ResNet-110": 93.68, "ResNet-32": 92.63}
-"""Accuracy before the attack, in percent; the static networks have option-A shortcuts (D13)."""
-
-PAPER_GAPS = {("FGSM-4-100", SKIPNET): -5.2, ("FGSM-4-100", DYNCONV): -16.4}
-"""LGM's accuracy minus FGM's, in points, where our sources give the difference alone."""
+@cache
+def settings() -> Any:
+    """Content of ``settings.yaml``."""
+    return yaml.safe_load((files(__package__) / "settings.yaml").read_text())
 
 
-def paper_accuracy(row: Row, victim: str) -> float | None:
-    """The accuracy that Table I prints in a row, for every victim and method; None if unknown."""
-    everything = row.attack == "IFGSM" and row.valid_ratio == 1
-    return 0.0 if everything and victim in PAPER_CLEAN else None
+def table_rows(name: str) -> tuple[Row, ...]:
+    """The rows of a table of images."""
+    return tuple(Row(**row) for row in settings()["images"][name]["rows"])
 
 
-AUTHORS_SLOPES = {
-    SKIPNET: {"FGSM-1-100": 0.5, "FGSM-2-100": 0.3, "FGSM-4-100": 0.2, "FGSM-8-100": 0.2},
-    DYNCONV: {"FGSM-1-100": 0.5, "FGSM-2-100": 0.2, "FGSM-4-100": 0.1, "FGSM-8-100": 0.0001},
-}
-AUTHORS_ITERATIVE_SLOPE = {SKIPNET: 5.0, DYNCONV: 10.0}
-"""Documented for 5 % valid pixels only; the 2D reference page (3.6) advises it for all rows."""
-
-AUTHORS_CW_SLOPE = {SKIPNET: 35.0, DYNCONV: 45.0}
-"""SkipNet's is 30 when targeted."""
+TABLE1_ROWS, STRONG_ROWS = table_rows("1"), table_rows("strong")
 
 
-def authors_slope(row: Row, victim: str) -> float:
-    """λ from the authors' documentation, which was chosen on the attacked test set."""
-    if row.attack == "FGSM":
-        return AUTHORS_SLOPES[victim][row.slug()]
-    if row.attack == "CarliniWagner":
-        return 30.0 if (victim, row.target_shift) == (SKIPNET, 1) else AUTHORS_CW_SLOPE[victim]
-    return AUTHORS_ITERATIVE_SLOPE[victim]
+def paper_accuracy(row: Row, victim: str, method: str) -> float | None:
+    """The accuracy that Table I prints for a row, a victim and a method; None if it has none."""
+    return value(
+        "I",
+        "accuracy",
+        victim=victim,
+        attack=NAMES[row.attack],
+        eps=row.eps_255,
+        valid_percent=100 * row.valid_ratio,
+        method=method,
+    )
+
+
+def authors_slope(row: Row, victim: str) -> float | None:
+    """λ from the authors' documentation; None for a victim that it says nothing of."""
+    own = settings()["authors_slopes"].get(victim, {})
+    targeted = f"{row.attack}-target{row.target_shift}"
+    for key in (row.slug(), targeted, row.attack, "other"):
+        if key in own:
+            return float(own[key])
+    return None

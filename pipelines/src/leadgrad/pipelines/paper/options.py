@@ -10,8 +10,8 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.paper.layout import DYNCONV, SKIPNET, STRONG_ROWS, TABLE1_ROWS, Row
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, settings
+from leadgrad.pipelines.runs.zoo import Card
 
 
 def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
@@ -24,13 +24,10 @@ def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
     """
     parser = ArgumentParser(prog=prog, description=description)
     parser.add_argument(
-        "--skipnet",
-        type=str | None,
-        default="zoo/skipnet38.safetensors",
-        help="null leaves the victim out",
-    )
-    parser.add_argument(
-        "--dynconv", type=str | None, default="zoo/dynconv32.safetensors", help="Likewise"
+        "--victims",
+        type=dict[str, str | None],
+        default=dict(settings()["victims"]),
+        help="Columns, as {SkipNet: zoo/mine.safetensors}; null leaves one out",
     )
     parser.add_subclass_arguments(
         ImageDataModule, "data", default={"class_path": "leadgrad.data.CIFAR10"}
@@ -70,13 +67,13 @@ class Task:
             CardError: If a victim has no card.
             ValueError: If there is no such row.
         """
-        node = yaml.safe_load(parser.dump(options, skip_none=False))["data"]
+        node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
         arguments = {**node.get("init_args", {}), "attack_split": options.split}
         data = {
             "class_path": node["class_path"],
             "init_args": {**arguments, "limit": options.limit},
         }
-        given = {SKIPNET: options.skipnet, DYNCONV: options.dynconv}
+        given = options.victims
         victims = {name: Card.read(path) for name, path in given.items() if path is not None}
         picked = pick_rows(options.rows) if options.rows else tuple(rows)
         return cls(victims, picked, data, options.convention)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.paper.cells import (
@@ -19,25 +20,26 @@ from leadgrad.pipelines.paper.cells import (
 from leadgrad.pipelines.paper.layout import Row, authors_slope
 from leadgrad.pipelines.paper.options import Task
 from leadgrad.pipelines.paper.tuning import Tuning, words
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.report.words import class_name
+from leadgrad.pipelines.runs.zoo import Card
 
 ABLATIONS = ("hard", "constant", "pair", "mid", "twice", "masks")
 MASK_SEEDS = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Tuned:
     """What the two methods of a cell are compared with.
 
     Args:
-        slope: λ of LGM.
+        slope: λ of LGM; None where nobody has chosen one.
         chosen: How λ was chosen, in words.
         lgm_step_255: LGM's step size, in units; None for the row's own.
         fgm_step_255: FGM's.
         record: For check C21; None where nothing was tuned.
     """
 
-    slope: float
+    slope: float | None
     chosen: str
     lgm_step_255: float | None = None
     fgm_step_255: float | None = None
@@ -51,9 +53,11 @@ class Settings:
         """FGM, with its step, under a control of ``Row.control``."""
         return replace(self.fgm(), name=CONTROLS[control], control=control)
 
-    def lgm(self, name: str = "LGM", *, forward: str = "soft") -> Method:
-        """LGM with its slope and step."""
-        return sloped(
+    def lgm(self, name: str = "LGM", *, forward: Literal["soft", "hard"] = "soft") -> list[Method]:
+        """LGM with its slope and step; none where no slope was chosen."""
+        if self.slope is None:
+            return []
+        made = sloped(
             name,
             self.slope,
             self.chosen,
@@ -61,6 +65,7 @@ class Settings:
             forward=forward,
             step_size_255=self.lgm_step_255,
         )
+        return [made]
 
 
 @dataclass(frozen=True)
@@ -82,14 +87,14 @@ class Plan:
     tuning: Tuning | None
     ablations: tuple[str, ...]
 
-    def settings(self, victim: str, card: Card, row: Row) -> Settings:
+    def settings(self, victim: str, card: Card, row: Row) -> Tuned:
         """Slope and step sizes of a victim's cells in a row, each the best of its sweep.
 
         Raises:
             ValueError: If the tuning record has no sweep for the cell.
         """
         if self.tuning is None:
-            return Settings(authors_slope(row, victim), "the authors' documentation")
+            return Tuned(authors_slope(row, victim), "the authors' documentation")
         frozen, sweep = (
             self.tuning.sweep(card, row, self.task.convention, method) for method in ("FGM", "LGM")
         )
@@ -102,7 +107,7 @@ class Plan:
         assert best.slope is not None  # LGM's tries have a slope
         tries = {"FGM": max(1, len(frozen.tries)), "LGM": len(sweep.tries)}
         split, sha256 = str(self.tuning.data["split"]), str(self.tuning.data["sha256"])
-        return Settings(
+        return Tuned(
             best.slope,
             words(sweep, self.tuning.data),
             best.step_size_255,
@@ -111,8 +116,11 @@ class Plan:
         )
 
     def twin(self, card: Card) -> Card | None:
-        """The static network of the same depth and shortcuts as an adaptive victim (D13)."""
-        depth = card.content["network"]["init_args"]["depth"]
+        """The static network of the same depth and shortcuts as an adaptive victim.
+
+        See D13 in docs/reference/differences.md.
+        """
+        depth = card.content["network"]["init_args"].get("depth")
         for static in self.static:
             arguments = static.content["network"]["init_args"]
             if (arguments["depth"], arguments.get("shortcut", "A")) == (depth, "B"):
@@ -125,9 +133,9 @@ class Plan:
         for row in self.task.rows:
             for victim, card in self.task.victims.items():
                 settings = self.settings(victim, card, row)
-                methods = [settings.fgm(), settings.lgm(), AUTOMATIC]
+                methods = [settings.fgm(), *settings.lgm(), AUTOMATIC]
                 if "hard" in self.ablations:
-                    methods.append(settings.lgm("LGM hard", forward="hard"))
+                    methods += settings.lgm("LGM hard", forward="hard")
                 if "constant" in self.ablations:
                     methods.append(CONSTANT)
                 if "pair" in self.ablations:
@@ -148,6 +156,7 @@ class Plan:
 
 def static_name(card: Card) -> str:
     """A static network's column, with its shortcuts where they are not the paper's."""
-    arguments = card.content["network"]["init_args"]
+    network = card.content["network"]
+    arguments = network["init_args"]
     option = "" if arguments.get("shortcut", "A") == "A" else "-B"
-    return f"ResNet-{arguments['depth']}{option}"
+    return f"{class_name(network)}-{arguments['depth']}{option}"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from leadgrad.pipelines.paper.scene_cells import Measured
-from leadgrad.pipelines.pictures import figure_png
+from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.tasks.scenes.outcome import Measured
 
 COLOURS = ("#8a8f98", "#b9bcc2", "#d8dade", "#3478c8", "#16a085", "#c0392b", "#e67e22", "#8e44ad")
 

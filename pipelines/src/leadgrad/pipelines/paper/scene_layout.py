@@ -1,14 +1,17 @@
-"""Tables III, IV, VI, VII: rows, settings and the paper's numbers (3D reference page, 3.7 and 5).
+"""Tables III, IV, VI, VII: rows, settings and the paper's numbers.
 
-Lengths are counted in voxel edges, so that a row keeps its meaning on other data: ScanNet's budgets
-of 0.005, 0.01, 0.02 and 0.05 m are 1/4, 1/2, 1 and 2 1/2 of its voxels of 0.02 m.
+The settings are those of docs/reference/scenes.md, "Budgets and slopes". Lengths are counted in
+voxel edges, so that a row keeps its meaning on other data: ScanNet's budgets of 0.005, 0.01, 0.02
+and 0.05 m are 1/4, 1/2, 1 and 2 1/2 of its voxels of 0.02 m.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-SCANNET, S3DIS = "ScanNet", "S3DIS"
+from leadgrad.pipelines.paper.layout import settings
+from leadgrad.pipelines.paper.printed import BEFORE, printed, value
 
 
 @dataclass(frozen=True)
@@ -45,53 +48,48 @@ class Row:
     fgm: Setting
 
 
-SETTINGS = {
-    SCANNET: (
-        Row(0.25, Setting(30, 0.125, 10, 25, 10), Setting(30, 0.25, 20, None, 20)),
-        Row(0.5, Setting(50, 0.5, 10, 10, 10), Setting(30, 0.5, 20, None, 20)),
-        Row(1.0, Setting(50, 0.5, 10, 10, 10), Setting(30, 0.5, 20, None, 20)),
-        Row(2.5, Setting(50, 0.5, 10, 15, 10), Setting(30, 2.5, 20, None, 20)),
-    ),
-    S3DIS: (
-        Row(0.1, Setting(50, 0.1, 45, 55, 45), Setting(30, 0.1, 55, None, 55)),
-        Row(0.2, Setting(50, 0.2, 45, 55, 45), Setting(30, 0.2, 55, None, 55)),
-        Row(0.4, Setting(50, 0.4, 45, 55, 45), Setting(30, 0.4, 55, None, 55)),
-        Row(1.0, Setting(50, 0.5, 45, 55, 45), Setting(30, 1.0, 55, None, 55)),
-    ),
-}
+def _rows(content: Any) -> tuple[Row, ...]:
+    columns = (content[name] for name in ("eps_voxels", "lgm", "fgm"))
+    return tuple(
+        Row(eps, Setting(*lgm), Setting(*fgm)) for eps, lgm, fgm in zip(*columns, strict=True)
+    )
+
+
+SETTINGS = {name: _rows(content) for name, content in settings()["scenes"].items()}
 """By the data set that the released program configures them for."""
 
 RANDOM, FGM, LGM, CONTROL = "Random", "FGM", "LGM", "FGM, LGM's settings"
 CORNERS, SURFACE = "Random, corners", "Random, surface"
 BILINEAR, GAUSSIAN = "LGM, BI", "LGM, RBF"
 
-PAPER_CLEAN = {SCANNET: 72.22, S3DIS: 66.35}
-PAPER = {
-    SCANNET: {
-        RANDOM: (71.22, 70.07, 57.30, 15.58),
-        FGM: (60.44, 55.51, 38.65, 8.70),
-        LGM: (25.79, 11.51, 5.76, 3.83),
-        BILINEAR: (68.08, 60.21, 32.62, 11.73),
-        GAUSSIAN: (36.14, 16.62, 8.29, 5.00),
-    },
-    S3DIS: {
-        RANDOM: (61.35, 58.50, 52.17, 23.90),
-        FGM: (57.53, 52.35, 45.24, 21.21),
-        LGM: (48.20, 39.65, 30.93, 7.45),
-    },
-}
-"""mIoU in percent that the paper prints, in the order of ``SETTINGS``."""
+_PRINTED = {BILINEAR: "LGM:BI", GAUSSIAN: "LGM:RBF"}
+"""Names of the paper where ours are other ones."""
 
-PAPER_CLASSES = {
-    "clean": "83.3 94.8 66.0 80.1 91.2 81.7 76.3 61.4 59.1 80.7 29.5 63.3 64.3 75.9 62.1 69.2 92.1 "
-    "66.8 85.9 60.0",
-    RANDOM: "81.7 94.1 63.5 79.0 90.3 82.5 72.9 56.2 57.0 79.5 26.0 61.4 61.9 73.7 57.2 67.3 91.6 "
-    "64.6 84.8 56.1",
-    FGM: "70.1 92.6 45.9 73.7 84.0 71.9 55.7 33.5 37.2 58.1 12.5 46.7 37.9 58.0 35.9 47.5 80.6 "
-    "55.0 77.2 36.4",
-    LGM: "10.8 85.6 5.8 7.7 26.5 10.7 11.8 2.9 2.9 1.1 0.7 0.4 3.6 1.6 0.0 4.0 23.3 7.0 22.7 1.4",
-}
-"""Table VI: IoU of ScanNet's classes in percent at ε 0.01 m, in the classes' order."""
+
+def paper_miou(data_set: str, method: str | None, eps_voxels: float | None) -> float | None:
+    """The mIoU in percent that the paper prints; before the attack without a method."""
+    content = settings()["scenes"][data_set]
+    for table in content["printed"]:
+        more: dict[str, Any] = {}
+        if method is not None and eps_voxels is not None:
+            eps_m = content["eps_m"][content["eps_voxels"].index(eps_voxels)]
+            name = _PRINTED.get(method, method)
+            more = {"attack": "I-FGSM", "eps": eps_m, "method": name}
+        found = value(table, "mIoU", **more)
+        if found is not None:
+            return found
+    return None
+
+
+def paper_classes(method: str | None) -> list[str]:
+    """IoU of each of ScanNet's classes that Table VI prints, in its order, in percent."""
+    wanted = BEFORE if method is None else method
+    return [
+        f"{one.value:.1f}"
+        for one in printed()
+        if one.table == "VI" and one.quantity.startswith("IoU:")
+        if wanted == (one.method or BEFORE)
+    ]
 
 
 @dataclass(frozen=True)
@@ -128,17 +126,16 @@ class SceneTable:
 
     def paper(self, method: str, eps_voxels: float) -> float | None:
         """The paper's mIoU in percent, where it prints one."""
-        printed = PAPER[self.settings].get(method)
-        budgets = [row.eps_voxels for row in SETTINGS[self.settings]]
-        return None if printed is None else printed[budgets.index(self.row(eps_voxels).eps_voxels)]
+        return paper_miou(self.settings, method, self.row(eps_voxels).eps_voxels)
 
 
-_NOISE = (RANDOM, CORNERS, SURFACE)
 TABLES = {
-    "3": SceneTable("Table III: ScanNet", SCANNET, (*_NOISE, FGM, CONTROL, LGM)),
-    "4": SceneTable("Table IV: S3DIS", S3DIS, (*_NOISE, FGM, CONTROL, LGM)),
-    "6": SceneTable(
-        "Table VI: classes of ScanNet", SCANNET, (RANDOM, FGM, LGM), (0.5,), classes=True
-    ),
-    "7": SceneTable("Table VII: relation functions", SCANNET, (BILINEAR, GAUSSIAN, LGM)),
+    name: SceneTable(
+        content["title"],
+        content["settings"],
+        tuple(content["methods"]),
+        tuple(content.get("budgets", ())),
+        content.get("classes", False),
+    )
+    for name, content in settings()["scene_tables"].items()
 }

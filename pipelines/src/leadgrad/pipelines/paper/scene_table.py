@@ -2,83 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
 from rich.console import Console
-from rich.table import Table
 
 from leadgrad.data import SceneDataModule
-from leadgrad.pipelines.instantiate import instantiate
-from leadgrad.pipelines.paper.render import markdown_table, marked
-from leadgrad.pipelines.paper.scene_cells import NOISE, Measured, SceneCell, confusions
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell
 from leadgrad.pipelines.paper.scene_figures import budget_figure
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
     FGM,
-    PAPER_CLASSES,
-    PAPER_CLEAN,
     SETTINGS,
     TABLES,
     SceneTable,
+    paper_classes,
+    paper_miou,
 )
-from leadgrad.pipelines.pictures import data_uri
-from leadgrad.pipelines.progress import counting_progress
-from leadgrad.pipelines.report import pages
-from leadgrad.pipelines.scene_attack import voxelizer_of
-from leadgrad.pipelines.zoo import Card
-from leadgrad.victims.atomic import write_atomically
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table's finished content.
-
-    Args:
-        title: Of it.
-        facts: Sentences above it.
-        header: Column titles.
-        lines: Rows of text.
-        figure: Caption and PNG, or None.
-    """
-
-    title: str
-    facts: list[str]
-    header: list[str]
-    lines: list[list[str]]
-    figure: tuple[str, bytes] | None
-
-    def markdown(self) -> str:
-        """The table for a repository page."""
-        facts = [f"- {fact}" for fact in self.facts]
-        body = markdown_table(self.header, self.lines)
-        return "\n".join([f"# {self.title}", "", *facts, "", *body]) + "\n"
-
-    def csv(self) -> str:
-        """One line per row."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([self.header, *self.lines])
-        return buffer.getvalue()
-
-    def html(self) -> str:
-        """A self-contained page."""
-        figure = None if self.figure is None else (self.figure[0], data_uri(self.figure[1]))
-        return pages.get_template("scene_table.html.j2").render(
-            title=self.title,
-            facts=[marked(fact) for fact in self.facts],
-            header=self.header,
-            lines=self.lines,
-            figure=figure,
-        )
+from leadgrad.pipelines.report.sheet import Block, Sheet
+from leadgrad.pipelines.runs.progress import counting_progress
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.tasks.scenes.attempt import voxelizer_of
+from leadgrad.pipelines.tasks.scenes.outcome import Measured, confusions
 
 
 def measured(cells: Sequence[SceneCell], folder: Path) -> dict[tuple[float, str], Measured]:
@@ -101,17 +51,18 @@ def budget_lines(
     done = [cell for cell in cells if cell.finished(folder)]
     if done:
         clean = Measured.of(confusions(done[0].directory(folder), clean=True))
-        paper = PAPER_CLEAN[table.settings]
+        printed = paper_miou(table.settings, None, None)
+        beside = "–" if printed is None else f"{printed:.2f}"
         interval = f"{clean.low:.2f}–{clean.high:.2f}"
-        first = ["", "", "before attack", "", f"{clean.miou:.2f}", interval, f"{paper:.2f}"]
+        first = ["", "", "before attack", "", f"{clean.miou:.2f}", interval, beside]
         lines.append([*first, "", "", "", ""])
     for cell in done:
         eps = cell.row.eps_voxels
         own, results = found[eps, cell.method], cell.directory(folder).results()
-        frozen, paper_miou = found.get((eps, FGM)), table.paper(cell.method, eps)
+        frozen, printed = found.get((eps, FGM)), table.paper(cell.method, eps)
         gap = ""
         if frozen is not None and cell.method != FGM:
-            gap = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*own.minus(frozen))
+            gap = own.minus(frozen).words
         ratio = results["candidate_ratio"]
         arguments = results["attack"]["init_args"]
         steps = arguments.get("steps", arguments.get("tries"))
@@ -123,7 +74,7 @@ def budget_lines(
                 str(steps),
                 f"{own.miou:.2f}",
                 f"{own.low:.2f}–{own.high:.2f}",
-                "–" if paper_miou is None else f"{paper_miou:.2f}",
+                "–" if printed is None else f"{printed:.2f}",
                 gap,
                 "" if cell.method in NOISE else f"{results['last_miou']:.2f}",
                 f"{results['architecture_change']['percent']:.2f}",
@@ -153,7 +104,7 @@ def class_lines(
     names = any_cell.directory(folder).run()["classes"]
     columns = {"clean": next(iter(done.values()))["class_iou"]["clean"]}
     columns |= {method: results["class_iou"]["adversarial"] for method, results in done.items()}
-    paper = {name: text.split() for name, text in PAPER_CLASSES.items()}
+    paper = {column: paper_classes(None if column == "clean" else column) for column in columns}
     header = ["class"]
     for column in columns:
         header += [f"{column} %", "paper"]
@@ -211,22 +162,17 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--accelerator", type=str, default="auto")
     parser.add_argument("--out", type=str, default="runs/scenes", help="Shared by the tables")
     options = parser.parse_args(rest)
-    node = yaml.safe_load(parser.dump(options, skip_none=False))["data"]
+    node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
     node.setdefault("init_args", {})["limit"] = options.limit
     card, folder = Card.read(options.victim), Path(options.out)
     voxel_m = voxelizer_of(card.load()).voxel_m
     cells = _cells(table, card, voxel_m, options)
-    shared = [
-        f"--data={json.dumps(node)}",
-        f"--trainer.accelerator={options.accelerator}",
-        "--trainer.enable_progress_bar=false",
-    ]
     console = Console()
     with counting_progress(console) as progress:
         bar = progress.add_task("cells", total=len(cells))
         for cell in cells:
             progress.update(bar, description=cell.key())
-            cell.run(folder, shared)
+            cell.run(folder, node, options.accelerator)
             progress.advance(bar)
     header, lines, figure = (
         class_lines(cells, folder) if table.classes else budget_lines(table, cells, folder)
@@ -234,11 +180,13 @@ def main(args: Sequence[str]) -> int:
     command = shlex.join(["leadgrad", "table", *args])
     manifest = instantiate(node).manifest()
     sheet = Sheet(
-        table.title, facts(table, card, voxel_m, manifest, options, command), header, lines, figure
+        table.title,
+        facts(table, card, voxel_m, manifest, options, command),
+        Block(header, lines),
+        figures=[] if figure is None else [figure],
     )
-    for suffix, text in (("md", sheet.markdown()), ("csv", sheet.csv()), ("html", sheet.html())):
-        write_atomically(folder / f"table{name}.{suffix}", text.encode())
-    show(sheet, console)
+    sheet.write(folder, f"table{name}")
+    sheet.show(console)
     console.print(f"page: {folder / f'table{name}.html'}")
     return 0
 
@@ -253,15 +201,3 @@ def _cells(table: SceneTable, card: Card, voxel_m: float, options: Any) -> list[
     return [
         SceneCell(card, voxel_m, row, method, options.steps) for row in rows for method in methods
     ]
-
-
-def show(sheet: Sheet, console: Console) -> None:
-    """Prints the table."""
-    if not console.is_terminal:
-        console.width = 200  # a log has no edge
-    printed = Table(title=sheet.title)
-    for name in sheet.header:
-        printed.add_column(name, justify="left" if name in ("method", "class") else "right")
-    for line in sheet.lines:
-        printed.add_row(*line)
-    console.print(printed)

@@ -2,50 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.table import Table
 
-from leadgrad.pipelines.instantiate import instantiate
-from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, Cell, Setting, right_after, selected
-from leadgrad.pipelines.paper.equal_cost import equal_costs, gradients
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, Cell, Shared, selected
+from leadgrad.pipelines.paper.equal_cost import equal_costs
 from leadgrad.pipelines.paper.figures import Point, budget_figure, gap_figure, sweep_figure
-from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS
+from leadgrad.pipelines.paper.layout import settings, table_rows
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
-from leadgrad.pipelines.paper.render import TEXT_COLUMNS, Entry, Sheet
-from leadgrad.pipelines.paper.statistics import Paired, mcnemar
+from leadgrad.pipelines.paper.render import (
+    Entry,
+    before,
+    failed_checks,
+    leading,
+    masks,
+    measured,
+)
 from leadgrad.pipelines.paper.tuning import Tuning
-from leadgrad.pipelines.progress import counting_progress
-from leadgrad.pipelines.zoo import Card
-from leadgrad.victims.atomic import write_atomically
+from leadgrad.pipelines.report.sheet import Sheet
+from leadgrad.pipelines.report.words import gradients
+from leadgrad.pipelines.runs.progress import counting_progress
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.tasks.images.outcome import right_after
+from leadgrad.pipelines.tasks.images.paired import Paired, mcnemar
 
-TITLES = {"1": "Table I: CIFAR-10", "strong": "Stronger attacks on 5 % valid pixels: CIFAR-10"}
-ROWS = {"1": TABLE1_ROWS, "strong": STRONG_ROWS}
 HEADLINE = ("LGM", AUTOMATIC.name)
 """The methods that a plot shows beside FGM; ablations stand in the table alone."""
 
 
-def run_cells(cells: Sequence[Cell], setting: Setting, console: Console) -> None:
+def run_cells(cells: Sequence[Cell], shared: Shared, console: Console) -> None:
     """Runs what has not finished yet, with a progress bar."""
     with counting_progress(console) as progress:
         bar = progress.add_task("cells", total=len(cells))
         for cell in cells:
             progress.update(bar, description=cell.key())
-            cell.run(setting)
+            cell.run(shared)
             progress.advance(bar)
 
 
-def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
+def sheet(plan: Plan, shared: Shared, command: str) -> Sheet:
     """The table of all cells that have finished, now or in an earlier session."""
     cells = plan.cells()
-    done = [cell for cell in cells if cell.finished(setting)]
-    right = {cell.key(): right_after(cell.directory(setting)) for cell in done}
+    done = [cell for cell in cells if cell.finished(shared)]
+    right = {cell.key(): right_after(cell.directory(shared)) for cell in done}
     frozen = {
         (c.victim, c.row, c.mask_seed): right[c.key()] for c in done if c.method.name == FGM.name
     }
@@ -56,7 +61,7 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
         paired = None
         if twin is not None and cell.method.name != FGM.name:
             paired = mcnemar(twin, right[cell.key()])
-        results = cell.directory(setting).results()
+        results = cell.directory(shared).results()
         spent[cell.key()] = gradients(results)
         entries.append(
             Entry(
@@ -73,37 +78,17 @@ def sheet(plan: Plan, setting: Setting, command: str) -> Sheet:
                 cell.unled,
             )
         )
-    return Sheet(
-        TITLES[plan.name],
-        _clean(plan, entries),
-        entries,
-        [cell.key() for cell in cells if cell not in done],
-        _facts(plan, entries, command),
-        _figures(plan, entries),
-        equal_costs(done, right, spent),
-    )
-
-
-def _clean(
-    plan: Plan, entries: Sequence[Entry]
-) -> list[tuple[str, str, float, tuple[float, float], str]]:
     cards = {**plan.task.victims, **{static_name(card): card for card in plan.static}}
-    lines = []
-    for victim, card in cards.items():
-        own = next((entry for entry in entries if entry.victim == victim), None)
-        if own is None:
-            continue
-        cost = card.content.get("cost")
-        words_ = ""
-        if cost is not None:
-            words_ = (
-                f"{cost['varying_gates']} of {cost['gates']} gates vary, computation "
-                f"{cost['computation_percent']:.1f} %, conditional cost "
-                f"{cost['conditional_cost']:.2f}"
-            )
-        low, high = own.results["intervals"]["clean_accuracy"]
-        lines.append((victim, card.name, own.results["clean_accuracy"], (low, high), words_))
-    return lines
+    return Sheet(
+        settings()["images"][plan.name]["title"],
+        _facts(plan, entries, command),
+        measured(entries),
+        before=[before(cards, entries)],
+        after=[masks(entries), leading(equal_costs(done, right, spent))],
+        figures=_figures(plan, entries),
+        missing=[cell.key() for cell in cells if cell not in done],
+        warning=failed_checks(entries),
+    )
 
 
 def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
@@ -114,7 +99,7 @@ def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
         "Accuracy: right before and after the attack, of all images. Architecture change in the "
         "paper's counting. Differences are paired with FGM on the same images (McNemar, exact).",
         _settings_fact(plan, entries),
-        "Paper: numbers of the printed table as far as our sources give them; – where not.",
+        "Paper: the printed table, whose victims are the authors'; – where it has no such cell.",
     ]
     if entries:
         data = entries[0].results["data"]
@@ -164,38 +149,12 @@ def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, dict[str, Paired]]]:
     return gaps
 
 
-def write(made: Sheet, directory: Path, name: str, *, linked: bool = True) -> None:
-    """Writes NAME.md, .csv and .html.
-
-    Args:
-        made: The table.
-        directory: Where to.
-        name: Of the files.
-        linked: Whether the page links to its runs, which then have to lie beside it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    page = made.html(linked=linked)
-    for suffix, text in (("md", made.markdown()), ("csv", made.csv()), ("html", page)):
-        write_atomically(directory / f"{name}.{suffix}", text.encode())
-
-
-def show(made: Sheet, console: Console) -> None:
-    """Prints the table."""
-    if not console.is_terminal:
-        console.width = 200  # a log has no edge
-    for header, lines in ((made.CLEAN_HEADER, made.clean_lines()), (made.header(), made.lines())):
-        table = Table(title=made.title if header is made.CLEAN_HEADER else None)
-        for name in header:
-            table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right")
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
-
-
 def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name."""
     name, *rest = args
-    parser = table_parser(f"leadgrad table {name}", TITLES[name], split="heldout")
+    parser = table_parser(
+        f"leadgrad table {name}", settings()["images"][name]["title"], split="heldout"
+    )
     parser.add_argument("--static", type=list[str], default=["zoo/resnet32b.safetensors"])
     parser.add_argument("--tuning", type=str | None, default=None, help="leadgrad tune's record")
     parser.add_argument("--ablations", type=list[str], default=[], help=f"Of {list(ABLATIONS)}")
@@ -213,26 +172,26 @@ def main(args: Sequence[str]) -> int:
         help="Path without suffix, to write the table to once more, without links to its runs",
     )
     options = parser.parse_args(rest)
-    plan = _plan(name, Task.of(parser, options, ROWS[name]), options)
+    plan = _plan(name, Task.of(parser, options, table_rows(name)), options)
     data = {**plan.task.data, "init_args": {**plan.task.data["init_args"]}}
     data["init_args"]["batch_size"] = options.batch_size
-    setting = Setting(
+    shared = Shared(
         Path(options.out),
         plan.task.convention,
-        (f"--data={json.dumps(data)}",),
-        (f"--trainer.accelerator={options.accelerator}",),
+        data,
+        options.accelerator,
         options.processes,
         options.checks,
     )
     console = Console()
-    run_cells(selected(plan.cells(), options.cells), setting, console)
-    made = sheet(plan, setting, shlex.join(["leadgrad", "table", *args]))
-    write(made, setting.directory, f"table{name}")
+    run_cells(selected(plan.cells(), options.cells), shared, console)
+    made = sheet(plan, shared, shlex.join(["leadgrad", "table", *args]))
+    made.write(shared.directory, f"table{name}")
     if options.publish is not None:
         target = Path(options.publish)
-        write(made, target.parent, target.name, linked=False)
-    show(made, console)
-    console.print(f"page: {setting.directory / f'table{name}.html'}")
+        made.write(target.parent, target.name, linked=False)
+    made.show(console)
+    console.print(f"page: {shared.directory / f'table{name}.html'}")
     return 0
 
 

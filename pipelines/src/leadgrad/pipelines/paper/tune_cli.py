@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from leadgrad.pipelines.instantiate import instantiate
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.figures import sweep_figure
 from leadgrad.pipelines.paper.layout import Row
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.tuning import Grid, Sweep, Tuning, run_sweep
-from leadgrad.pipelines.progress import counting_progress
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.runs.progress import counting_progress
+from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import load_published
-from leadgrad.victims.atomic import write_atomically
+from leadgrad.victims.weights.atomic import write_atomically
 
 SLOPES = (0.0001, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.attack_module import AttackModule
+from leadgrad.pipelines.attack.attempt import Batch
+from leadgrad.pipelines.attack.module import AttackModule
+from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.paper.layout import OWN_STEP, Row
-from leadgrad.pipelines.zoo import Card
+from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import FGM, LGM, GradientMethod, Sigmoid
-from leadgrad.victims.atomic import write_atomically
+from leadgrad.victims.weights.atomic import write_atomically
 
 BATCH = 250
 
@@ -134,23 +136,23 @@ class Grid:
         return [(None, round(float(step), 4)) for step in spaced]
 
 
-def resisting(module: AttackModule, images: Tensor, labels: Tensor) -> Tensor:
+def resisting(module: AttackModule, batches: Iterable[Batch]) -> Tensor:
     """Samples that the exact victim gets right before and after the module's attack.
 
     Args:
         module: Victim, attack and method.
-        images: Shape: (N, 3, H, W), in [0, 1].
-        labels: Shape: (N,).
+        batches: Images, as the data serves them.
 
     Returns:
         Shape: (N,), bool.
     """
     parts = []
-    for start in range(0, len(images), BATCH):
-        x, y = images[start : start + BATCH], labels[start : start + BATCH]
-        ids = torch.arange(start, start + len(x))
-        adv, _ = module.adversarial(x, y, victim=module.logits, sample_ids=ids)
-        before, after = (module.logits(z).argmax(1) == y for z in (x, adv))
+    for batch in batches:
+        attempt = module.attempt(batch)
+        adv, _ = attempt.adversarial(attempt.exact)
+        before, after = (
+            attempt.logits(x).argmax(1) == batch["label"] for x in (attempt.inputs, adv)
+        )
         parts.append(before & after)
     return torch.cat(parts)
 
@@ -171,15 +173,14 @@ def run_sweep(
         points: Slope and step size of each try.
         data: Serves the samples as its attacked split, ``limit`` included.
     """
-    samples = data.split(data.attack_split).first(data.limit)
-    images, labels = samples.images.float() / 255, samples.labels
     for slope, step in points:
         if sweep.find(slope, step) is not None:
             continue
         method: GradientMethod = FGM() if slope is None else LGM(Sigmoid(slope))
         module = AttackModule(network, row.make(sweep.convention, step_size_255=step), method)
-        right = int(resisting(module, images, labels).sum())
-        one = Try(slope, step, right, len(images))
+        module.task = task_of(data)
+        kept = resisting(module, data.batches(data.attack_split, BATCH, count=data.limit))
+        one = Try(slope, step, int(kept.sum()), len(kept))
         sweep.tries.append(one)
         yield one
 

@@ -129,9 +129,9 @@ class Geometry:
 def soft_or(occupancy: Tensor, parent: Tensor, cell: Tensor, parents: int) -> Tensor:
     """Occupancy of each parent as a differentiable OR over its present children.
 
-    o_parent = 1 - Π (1 - o_child) (3D reference page, section 3.5). The product runs over a table
-    with one column per place below a parent, because its gradient there is exact also where
-    factors are 0, and neither needs unordered additions.
+    o_parent = 1 - Π (1 - o_child) (docs/reference/scenes.md, "Occupancy in the network"). The
+    product runs over a table with one column per place below a parent, because its gradient there
+    is exact also where factors are 0, and neither needs unordered additions.
 
     Args:
         occupancy: ô of the children. Shape: (M, 1).

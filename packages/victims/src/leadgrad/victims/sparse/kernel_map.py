@@ -23,7 +23,8 @@ Offset = tuple[int, int, int]
 def hypercube_offsets(size: int) -> Tensor:
     """Offsets of a cube kernel, x fastest (the order of MinkowskiEngine's cubes).
 
-    Odd sizes are centred; size 2 has the offsets 0 and 1 (3D reference page, section 1.3).
+    Odd sizes are centred; size 2 has the offsets 0 and 1 (docs/reference/scenes.md, "Order of
+    kernel offsets").
 
     Returns:
         Columns x, y, z, in voxels of the finer level. Shape: (size³, 3), int64.
@@ -41,8 +42,8 @@ def hypercube_offsets(size: int) -> Tensor:
 def hybrid_offsets() -> Tensor:
     """The 27 offsets of the "HYBRID" 3³ kernels of MinkUNet's residual blocks, centre first.
 
-    Axis by axis, each offset so far is copied with that axis at -1, then at +1 (3D reference page,
-    section 1.3). Shape: (27, 3), int64, columns x, y, z.
+    Axis by axis, each offset so far is copied with that axis at -1, then at +1
+    (docs/reference/scenes.md, "Order of kernel offsets"). Shape: (27, 3), int64, columns x, y, z.
     """
     offsets = [[0, 0, 0]]
     for axis in range(3):

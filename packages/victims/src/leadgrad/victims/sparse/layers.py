@@ -2,7 +2,8 @@
 
 Each is called as ``layer(x, geometry)`` with the geometry of this forward. Convolutions and batch
 norms multiply by the occupancy where there is one, so one network serves exact and led forwards.
-Parameter names and shapes are those of MinkowskiEngine's checkpoints (3D reference page, 1.2).
+Parameter names and shapes are those of MinkowskiEngine's checkpoints (docs/reference/scenes.md,
+"Checkpoints").
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from leadgrad.victims.sparse.tensor import SparseTensor
 
 
 def _uniform(*shape: int, fan: int) -> nn.Parameter:
-    """Uniform in ±1/√fan, the initialisation of the published networks (section 1.1)."""
+    """Uniform in ±1/√fan, as published networks start (docs/reference/scenes.md, "Networks")."""
     bound = 1 / sqrt(fan)
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 

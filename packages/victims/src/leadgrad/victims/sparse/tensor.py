@@ -15,8 +15,8 @@ class SparseTensor:
         coords: Columns batch, x, y, z in stride-1 voxel units. Shape: (M, 4), int32 or int64.
         feats: Shape: (M, C).
         stride: Voxel edge of this level in stride-1 voxels.
-        occupancy: ô of each voxel in [0, 1] (eq. 31 of Tao et al., TCSVT 2024), or None where every
-            voxel is there. Shape: (M, 1).
+        occupancy: ô of each voxel in [0, 1] (eq. 31 in docs/reference/method.md), or None where
+            every voxel is there. Shape: (M, 1).
 
     Raises:
         ValueError: If the shapes do not fit each other.
@@ -48,7 +48,8 @@ class SparseTensor:
         """New features multiplied by the occupancy: after convolutions and batch norms.
 
         A convolution spreads features to voxels that are not there, and a batch norm's shift
-        revives them; the product removes them again (3D reference page, section 3.5).
+        revives them; the product removes them again (docs/reference/scenes.md, "Occupancy in the
+        network").
         """
         return self.replace_feats(feats if self.occupancy is None else feats * self.occupancy)
 

@@ -1,0 +1,1 @@
+"""The networks, and the layers they are made of."""

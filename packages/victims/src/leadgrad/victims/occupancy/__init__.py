@@ -1,0 +1,1 @@
+"""Decisions: gates, choices and voxels; what a gradient sees of them."""

@@ -1,0 +1,46 @@
+"""Several gradient methods as one, of whose attacks the exact victim picks for each sample."""
+
+# No postponed annotations: the command line could not tell the type of the field from text
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from leadgrad.victims.occupancy.methods import GradientMethod
+
+
+@dataclass(frozen=True)
+class BestOf(GradientMethod):
+    """An attack under each method in turn: as strong as the strongest, at the cost of all.
+
+    ``BestOf((FGM(), LGM(Constant())))`` costs what ``LGM()`` costs and leads nothing, so what
+    separates the two is the leading, not the second try.
+
+    Args:
+        methods: At least one, the likeliest first.
+    """
+
+    methods: tuple[GradientMethod, ...]
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("BestOf needs at least one gradient method, such as FGM(), got none")
+
+    @property
+    def leads(self) -> bool:
+        """Whether any of its methods leads."""
+        return any(method.leads for method in self.methods)
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """Nothing.
+
+        Raises:
+            ValueError: Always, because one forward has one method.
+        """
+        raise ValueError(
+            "BestOf stands for several methods; run the attack under each of candidates() "
+            "(leadgrad.attacks.strongest does)"
+        )
+
+    def candidates(self) -> tuple[GradientMethod, ...]:
+        """The candidates of each method, in order."""
+        return tuple(found for method in self.methods for found in method.candidates())

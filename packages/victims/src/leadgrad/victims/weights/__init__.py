@@ -1,0 +1,1 @@
+"""Weights: read, written, grown, and prepared for attack."""

@@ -1,0 +1,1 @@
+"""Several processes of one command: how they start, wait for each other, and end."""

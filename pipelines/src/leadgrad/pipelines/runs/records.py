@@ -1,0 +1,34 @@
+"""What records of all kinds hold: the costs of an attack, and an error for what is no record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+class RecordError(ValueError):
+    """A file that is no record of a batch."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an attack on one batch took, summed over its samples.
+
+    Args:
+        gradients: Forward and backward passes of the surrogate.
+        answers: Forward passes of the exact victim that the attack asked for.
+    """
+
+    gradients: int
+    answers: int
+
+
+def cost_metadata(cost: Cost | None) -> dict[str, str]:
+    """A cost as a record's metadata; nothing for none."""
+    return {} if cost is None else {"cost": json.dumps(asdict(cost))}
+
+
+def recorded_cost(metadata: Mapping[str, str]) -> Cost | None:
+    """What ``cost_metadata`` wrote; None in records of earlier versions."""
+    return Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None

@@ -1,0 +1,61 @@
+"""Exit statuses of a stopped run, and the words that say how to go on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lightning.pytorch import Trainer
+
+from leadgrad.pipelines.processes.meeting import meeting
+
+SIGTERM_EXIT = 143  # 128 + the signal's number, as shells report it
+INTERRUPT_EXIT = 130
+
+
+@contextmanager
+def stoppable(trainer: Trainer, command: Sequence[str], progress: str) -> Iterator[None]:
+    """Runs a loop of the trainer; turns SIGTERM and Ctrl-C into their usual exit statuses.
+
+    Lightning ends a fit that got SIGTERM with status 0, which a scheduler reads as success, and an
+    interrupted loop with 1. Several processes wait for each other at the end, see ``meeting``.
+
+    Args:
+        trainer: Whose loop is run inside.
+        command: The command line, to be started again.
+        progress: Where its finished work is.
+
+    Raises:
+        SystemExit: With status 143 or 130.
+    """
+    hint = f"what is finished is kept in {progress}. The same command goes on from there:"
+    line = shlex.join(command)
+    with (
+        meeting(trainer, gone=lambda how: f"{how}; {hint} {line}"),
+        _stopping(trainer, f"{hint}\n  {line}"),
+    ):
+        yield
+
+
+@contextmanager
+def _stopping(trainer: Trainer, hint: str) -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            _stop(trainer, hint, "interrupted", INTERRUPT_EXIT)
+        if trainer.received_sigterm:
+            _stop(trainer, hint, "terminated", SIGTERM_EXIT)
+        raise
+    except KeyboardInterrupt:
+        _stop(trainer, hint, "interrupted", INTERRUPT_EXIT)
+    if trainer.received_sigterm:
+        _stop(trainer, hint, "terminated", SIGTERM_EXIT)
+
+
+def _stop(trainer: Trainer, hint: str, how: str, status: int) -> None:
+    if trainer.is_global_zero:
+        print(f"\n{how}; {hint}", file=sys.stderr)
+    raise SystemExit(status)

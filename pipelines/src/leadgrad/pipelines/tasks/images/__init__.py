@@ -1,0 +1,1 @@
+"""Images, of which a network names the class."""

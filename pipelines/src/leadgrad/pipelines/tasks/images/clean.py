@@ -1,0 +1,95 @@
+"""What ``leadgrad publish`` measures of a victim on the clean images of a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.attack.results import wilson
+from leadgrad.pipelines.attack.task import Clean
+from leadgrad.pipelines.runs.directory import RunError
+from leadgrad.pipelines.training.gate_curves import varying_gates
+from leadgrad.victims import GatedNetwork, record_occupancies
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class CleanImages:
+    """What the exact victim does on a split's clean images, in float32.
+
+    Args:
+        split: Its name.
+        right: Number of right answers.
+        count: Number of images.
+        executed: Each gate's executed share in percent. Shape: (gates,); None without gates.
+        macs: The images' conditional MACs. Shape: (N,); None where not known.
+    """
+
+    split: str
+    right: int
+    count: int
+    executed: Tensor | None
+    macs: Tensor | None
+
+
+def answered(network: nn.Module, data: ImageDataModule, split: str) -> CleanImages:
+    """Runs a network, prepared for attack as ``leadgrad attack`` prepares it, on a split."""
+    right, shares, macs = 0, [], []
+    for batch in data.batches(split, BATCH):
+        images, labels = batch["image"], batch["label"]
+        with torch.no_grad(), record_occupancies(network) as record:
+            logits = network(images)
+        if not bool(logits.isfinite().all()):
+            raise RunError(f"the victim's logits on {split} are not finite; publish another epoch")
+        right += int((logits.argmax(1) == labels).sum())
+        if record:
+            executed = [100 * unit.float().mean() * len(images) for unit in record]
+            shares.append(torch.stack(executed))
+        if isinstance(network, GatedNetwork):
+            spent = network.conditional_macs(record)
+            if spent is not None:
+                macs.append(spent)
+    return CleanImages(
+        split,
+        right,
+        len(data.split(split)),
+        torch.stack(shares).sum(0) / len(data.split(split)) if shares else None,
+        torch.cat(macs) if macs else None,
+    )
+
+
+def cost(network: nn.Module, measured: CleanImages) -> dict[str, Any] | None:
+    """What the victim computes on clean images; None for a network without gates."""
+    percent, macs = measured.executed, measured.macs
+    if percent is None:
+        return None
+    total = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
+    return {
+        "split": measured.split,
+        "gates": len(percent),
+        "varying_gates": varying_gates(percent),
+        "executed_percent_by_gate": [round(value, 2) for value in percent.tolist()],
+        # SkipNet's published measure: its first block counts too, and is always executed
+        "computation_percent": round(float((percent.sum() + 100) / (len(percent) + 1)), 3),
+        "conditional_cost": None
+        if macs is None or total is None
+        else round(float(macs.double().mean()) / total, 4),
+    }
+
+
+def clean_images(network: nn.Module, data: ImageDataModule, split: str) -> Clean:
+    """Accuracy and cost on a split, as a card has them."""
+    measured = answered(network, data, split)
+    low, high = wilson(measured.right, measured.count)
+    accuracy = {
+        "right": measured.right,
+        "count": measured.count,
+        "percent": round(100 * measured.right / measured.count, 3),
+        "wilson_95": [round(low, 3), round(high, 3)],
+    }
+    return Clean(accuracy, cost(network, measured))

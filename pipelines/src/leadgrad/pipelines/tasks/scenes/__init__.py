@@ -1,0 +1,1 @@
+"""Scenes, of whose points a network names the classes."""

@@ -1,0 +1,74 @@
+"""``leadgrad sweep``: attacks, budgets and methods on images and on scenes, compared."""
+
+import csv
+import json
+
+import pytest
+from run_config import attack_config, node, threat
+from scene_config import published_voxel_network, scene_config
+
+from leadgrad.pipelines.api.sweeping import cells
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.runs.directory import RunDirectory
+
+BASE = node("leadgrad.attacks.FGSM", threat=threat(eps_255=2))
+
+
+def rows(run_dir):
+    with (run_dir / "sweep.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def sweep(config, run_dir, *options):
+    run_dir.mkdir(exist_ok=True)
+    file = run_dir / "mine.json"
+    file.write_text(json.dumps(config))
+    args = ["sweep", "--config", str(file), "--run_dir", str(run_dir), "--checks=off", *options]
+    return main(args)
+
+
+def test_images(tmp_path):
+    options = ["--eps=[1,4]", "--attacks=[FGSM,IFGSM]", "--methods=[FGM]", "--slopes=[0.5]"]
+    network = node("leadgrad.victims.SkipNet", depth=8, num_classes=2)
+    config = attack_config(model__network=network, model__attack=BASE, model__method=None)
+    assert sweep(config, tmp_path / "sweep", *options) == 0
+    found = rows(tmp_path / "sweep")
+    assert [(row["attack"], row["ε"]) for row in found[::2]] == [
+        ("FGSM", "1"),
+        ("FGSM", "4"),
+        ("IFGSM", "1"),
+        ("IFGSM", "4"),
+    ]
+    for row in found:
+        assert (row["p"] == "") == (row["method"] == "FGM()"), "compared with the first"
+    runs = sorted((tmp_path / "sweep").rglob("results.json"))
+    assert len(runs) == 8
+    before = [path.stat().st_mtime_ns for path in runs]
+    assert sweep(config, tmp_path / "sweep", *options) == 0
+    assert [path.stat().st_mtime_ns for path in runs] == before, "finished runs stay"
+    one = json.loads(runs[0].read_text())
+    shown = {f"{json.loads(path.read_text())['adversarial_accuracy']:.2f}" for path in runs}
+    assert {row["left %"] for row in found} == shown
+    assert one["samples"] == 12
+    page = (tmp_path / "sweep" / "sweep.html").read_text()
+    assert page.count("report.html") == 8
+    assert "data:image/png" in page
+
+
+def test_scenes(tmp_path):
+    weights = published_voxel_network(tmp_path)
+    config = scene_config(model__weights=str(weights), model__method=None)
+    assert sweep(config, tmp_path / "sweep", "--eps=[0.02,0.1]", "--methods=[FGM,LGM]") == 0
+    found = rows(tmp_path / "sweep")
+    assert [row["ε"] for row in found] == ["0.02", "0.02", "0.1", "0.1"]
+    assert all("[" in row["minus the first, points"] for row in found[1::2])
+    (path, *_) = sorted((tmp_path / "sweep").rglob("results.json"))
+    assert RunDirectory(path.parent).results()["inputs"] == "scenes"
+
+
+def test_what_cannot_be_swept_is_refused():
+    bare = node("leadgrad.attacks.FGSM", threat=node("my_file.Anywhere"))
+    with pytest.raises(ValueError, match="changes the one budget"):
+        list(cells(bare, [1], [], ["FGM"]))
+    with pytest.raises(ValueError, match="at least one method"):
+        list(cells(BASE, [1], [], []))
