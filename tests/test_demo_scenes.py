@@ -1,4 +1,4 @@
-"""The demo's 3D part, on a small network and rooms of few points."""
+"""The demo's classes, and its 3D part on a small network and rooms of few points."""
 
 import re
 
@@ -6,9 +6,16 @@ import pytest
 from rich.console import Console
 from scene_config import published_voxel_network
 
+from leadgrad.pipelines.config.instantiate import imported
 from leadgrad.pipelines.demo import scenes as demo_scenes
+from leadgrad.pipelines.demo.command import TRAINED
 from leadgrad.pipelines.demo.report import DemoReport
 from leadgrad.pipelines.demo.scenes import METHODS, run_scenes
+from leadgrad.victims.training import VictimTraining
+
+
+def test_what_the_demo_trains_with_can_be_imported():
+    assert all(issubclass(imported(victim.trainer), VictimTraining) for victim in TRAINED)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Victim:
     Args:
         name: Of its column and directories.
         network: Class and arguments.
-        trainer: Class of its LightningModule.
+        trainer: Class path of its LightningModule.
         settings: Of the LightningModule, where they are not the default.
         epochs: Of its training. The static net is past the wanted accuracy after three.
     """
@@ -67,7 +67,7 @@ TRAINED = (
         "static",
         ResNet,
         {"depth": DEPTH, "shortcut": "B"},
-        "classifier.Classifier",
+        "leadgrad.victims.training.classifier.Classifier",
         {},
         epochs=4,
     ),
@@ -75,7 +75,7 @@ TRAINED = (
         "SkipNet",
         SkipNet,
         {"depth": DEPTH},
-        "skipnet_training.SkipNetClassifier",
+        "leadgrad.victims.training.skipnet.SkipNetClassifier",
         {"rate_weight": 5.0, "gumbel_noise": True},
     ),
 )
@@ -97,7 +97,7 @@ def train(victim: Victim, directory: Path, *, short: bool) -> Path:
         **victim.settings,
     }
     return fit(
-        {"class_path": f"leadgrad.victims.{victim.trainer}", "init_args": model},
+        {"class_path": victim.trainer, "init_args": model},
         {"class_path": "leadgrad.data.Digits", "init_args": {"batch_size": 32}},
         run_dir=directory / "victims" / victim.name,
         trainer={
