@@ -89,10 +89,7 @@ def train(victim: Victim, directory: Path, *, short: bool) -> Path:
     }
     model = {
         "network": victim.node(),
-        "recipe": {
-            "class_path": "leadgrad.victims.training.recipe.SGDOneCycle",
-            "init_args": recipe,
-        },
+        "recipe": recipe,
         "channels_last": True,
         **victim.settings,
     }
