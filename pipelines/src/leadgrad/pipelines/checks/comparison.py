@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from leadgrad.pipelines.attack.results import wilson
 from leadgrad.pipelines.checks.verdicts import Check, Question
+from leadgrad.pipelines.config.moved import present
 from leadgrad.pipelines.runs.directory import flatten
 from leadgrad.victims.weights.checkpoints import card_path
 
@@ -144,13 +145,13 @@ def _differences(reported: Reported) -> str:
         return ""
     try:
         card = json.loads(card_path(reported.weights).read_bytes())
-        own = dict(card["network"])
+        own = present(dict(card["network"]))
         data = card.get("data", {}).get(str(reported.manifest["split"]), {})
     except (OSError, ValueError, LookupError, TypeError):
         return "the card does not tell of which network"
     found = []
     if reported.network is not None:
-        here, there = flatten(dict(reported.network)), flatten(own)
+        here, there = flatten(present(dict(reported.network))), flatten(own)
         found = [
             f"{key} is {here.get(key, 'absent')!r} here, {there.get(key, 'absent')!r} on the card"
             for key in sorted(here.keys() | there.keys())

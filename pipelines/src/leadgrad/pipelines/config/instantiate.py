@@ -11,6 +11,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any
 
+from leadgrad.pipelines.config.moved import present
 from leadgrad.pipelines.config.nearest import suggestion
 
 
@@ -30,6 +31,7 @@ def instantiate(node: dict[str, Any], **more: Any) -> Any:
         ClassPathError: If there is no such class, its file cannot be imported, or it does not take
             these arguments.
     """
+    node = present(node)
     made = imported(str(node["class_path"]))
     given = {**(node.get("init_args") or {}), **(node.get("dict_kwargs") or {})}
     arguments = {**{key: _value(value) for key, value in given.items()}, **more}

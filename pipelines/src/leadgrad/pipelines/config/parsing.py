@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.config.instantiate import ClassPathError, import_problem, imported
+from leadgrad.pipelines.config.moved import present
 from leadgrad.pipelines.config.nearest import NEAREST, suggestion
 
 # Attacks are dataclasses chosen by class; jsonargparse takes dataclasses as fixed otherwise
@@ -126,7 +127,7 @@ def built(cls: type, key: str, arguments: Mapping[str, Any]) -> Any:
     parser = Parser(exit_on_error=False)
     parser.add_class_arguments(cls, key, sub_configs=True)
     try:
-        config = parser.parse_object({key: dict(arguments)})
+        config = parser.parse_object({key: present(dict(arguments))})
     except ArgumentError as error:
         message = " ".join(str(error).split())
         if import_problem(error) is None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.moved import present
 from leadgrad.victims import load_published, prepare_for_attack
 from leadgrad.victims.weights.checkpoints import card_path
 
@@ -45,6 +46,7 @@ class Card:
                 raise TypeError(f"a {type(content).__name__}, expected an object")
             for key in ("network", "sha256", "accuracy"):
                 content[key]
+            content["network"] = present(content["network"])
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise CardError(
                 f"{path} is no card of a published victim ({type(error).__name__}: {error}); "
