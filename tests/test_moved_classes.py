@@ -27,7 +27,7 @@ def test_nodes_within_nodes():
             "several": [
                 {"class_path": "leadgrad.victims.methods.FGM"},
                 3,
-                "leadgrad.victims.methods",
+                "methods.FGM",
             ],
         },
     }
