@@ -216,6 +216,7 @@ _SCENES = {
     "budgets": "ε in voxel edges, [0.25,0.5]",
     "methods": "Some of the columns, [FGM,LGM]",
     "steps": "Evaluations, of all methods",
+    "checks": "Of each run: full, fast (default) or off",
     "accelerator": "Lightning's; default auto",
     "out": _OUT["out"].format("scenes, which the tables share"),
 }

@@ -93,7 +93,7 @@ def run_scenes(
     for method in METHODS:
         started(method)
         cell = SceneCell(card, voxel_m, row, method, 3 if short else STEPS)
-        cell.run(directory / "scenes", node, "cpu")
+        cell.run(directory / "scenes", node, "cpu", "off")
         run = cell.directory(directory / "scenes")
         results, first = run.results(), run.record(0)
         clean = results["clean_miou"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise
 from leadgrad.pipelines.api.attacking import attack
 from leadgrad.pipelines.api.nodes import Node
+from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.paper.scene_layout import (
     BILINEAR,
     CORNERS,
@@ -96,13 +97,14 @@ class SceneCell:
         """Whether its results are there."""
         return (self.directory(folder).path / "results.json").exists()
 
-    def run(self, folder: Path, data: Node, accelerator: str) -> None:
+    def run(self, folder: Path, data: Node, accelerator: str, checks: Level = "fast") -> None:
         """Runs the attack, or what is left of it.
 
         Args:
             folder: Of the table.
             data: Class and arguments of the scenes.
             accelerator: Lightning's.
+            checks: Level of the run's sanity checks.
         """
         attack(
             self.card,
@@ -110,5 +112,6 @@ class SceneCell:
             self.attack(),
             self.gradient(),
             run_dir=self.directory(folder).path,
+            checks=checks,
             trainer={"accelerator": accelerator, "enable_progress_bar": False},
         )

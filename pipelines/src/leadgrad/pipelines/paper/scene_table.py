@@ -160,6 +160,7 @@ def main(args: Sequence[str]) -> int:
         "--steps", type=int | None, default=None, help="Evaluations, of all methods"
     )
     parser.add_argument("--accelerator", type=str, default="auto")
+    parser.add_argument("--checks", type=str, default="fast", help="Of each run: full, fast, off")
     parser.add_argument("--out", type=str, default="runs/scenes", help="Shared by the tables")
     options = parser.parse_args(rest)
     node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
@@ -172,7 +173,7 @@ def main(args: Sequence[str]) -> int:
         bar = progress.add_task("cells", total=len(cells))
         for cell in cells:
             progress.update(bar, description=cell.key())
-            cell.run(folder, node, options.accelerator)
+            cell.run(folder, node, options.accelerator, options.checks)
             progress.advance(bar)
     header, lines, figure = (
         class_lines(cells, folder) if table.classes else budget_lines(table, cells, folder)
