@@ -65,10 +65,13 @@ def test_its_configuration_is_a_commands(tmp_path):
 
 def test_another_attack_in_the_same_directory_is_refused(tmp_path):
     run(tmp_path / "run")
-    before = (tmp_path / "run" / "results.json").read_bytes()
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    before = [path.read_bytes() for path in files]
+    assert tmp_path / "run" / "config.yaml" in files
     with pytest.raises(RunError, match="holds another run"):
         run(tmp_path / "run", FGM())
-    assert (tmp_path / "run" / "results.json").read_bytes() == before
+    assert [path.read_bytes() for path in files] == before
+    assert [finding.problems for finding in verify(str(tmp_path / "run"))] == [[]] * 7
 
 
 @pytest.mark.parametrize(

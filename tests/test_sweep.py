@@ -10,6 +10,7 @@ from scene_config import published_voxel_network, scene_config
 from leadgrad.pipelines.api.sweeping import cells
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.victims import LGM
 
 BASE = node("leadgrad.attacks.FGSM", threat=threat(eps_255=2))
 
@@ -55,6 +56,20 @@ def test_images(tmp_path):
     assert "data:image/png" in page
 
 
+def test_nodes_and_the_models_other_settings(tmp_path):
+    method = node("leadgrad.victims.LGM", surrogate=node("leadgrad.victims.Sigmoid", slope=0.5))
+    iterated = node("leadgrad.attacks.IFGSM", steps=2)
+    network = node("leadgrad.victims.SkipNet", depth=8, num_classes=2)
+    config = attack_config(model__network=network, model__attack=BASE, model__method=None)
+    options = [f"--methods={json.dumps(['FGM', method])}", f"--attacks={json.dumps([iterated])}"]
+    assert sweep(config, tmp_path / "sweep", *options, "--model.prepare=false") == 0
+    found = rows(tmp_path / "sweep")
+    assert [row["attack"] for row in found] == ["IFGSM(steps=2)"] * 2
+    assert "slope=0.5" in found[1]["method"]
+    (path, *_) = (tmp_path / "sweep").rglob("run.json")
+    assert json.loads(path.read_text())["config"]["model"]["prepare"] is False
+
+
 def test_scenes(tmp_path):
     weights = published_voxel_network(tmp_path)
     config = scene_config(model__weights=str(weights), model__method=None)
@@ -64,6 +79,20 @@ def test_scenes(tmp_path):
     assert all("[" in row["minus the first, points"] for row in found[1::2])
     (path, *_) = sorted((tmp_path / "sweep").rglob("results.json"))
     assert RunDirectory(path.parent).results()["inputs"] == "scenes"
+
+
+def test_names_leave_defaults_out_in_one_order():
+    full = node(
+        "leadgrad.attacks.IFGSM",
+        steps=2,
+        goal=node("leadgrad.attacks.Untargeted"),
+        loss="leadgrad.attacks.cross_entropy",
+        threat=BASE["init_args"]["threat"],
+    )
+    short = node("leadgrad.attacks.IFGSM", steps=2)
+    methods = ["LGM", node("leadgrad.victims.LGM", forward="soft"), LGM()]
+    made = list(cells(BASE, [2], [full, short], methods))
+    assert {cell.key() for cell in made} == {"IFGSM(steps=2)/eps-2/LGM()"}
 
 
 def test_what_cannot_be_swept_is_refused():

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class AttackJob:
         checks: Level of the sanity checks.
         tuning: How slope and step size were chosen, for C21.
         twin: The victim's static twin, for C19.
+        beside: Files of the run directory by name, written once the run has been accepted there.
     """
 
     module: AttackModule
@@ -96,6 +97,7 @@ class AttackJob:
     checks: Level = "fast"
     tuning: TuningRecord | None = None
     twin: Card | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
     def run(self) -> Results:
         """Attacks what has not been attacked yet, and computes the results.
@@ -142,7 +144,10 @@ class AttackJob:
                 "versions": versions(),
             }
             finished = run.open(header)
-            fresh.replace(run.weights)  # only now: a directory of another run stays as it is
+            # Only now: a directory of another run stays as it is
+            fresh.replace(run.weights)
+            for name, content in self.beside.items():
+                run.write(name, content)
         finally:
             fresh.unlink(missing_ok=True)
         return finished
@@ -251,11 +256,15 @@ def attack(
     config = {"seed_everything": seed, **content}
     file = Path(run_dir) / "config.yaml"
     command = ["leadgrad", "attack", "--config", str(file), "--run_dir", str(run_dir)]
-    command += _check_options(Path(run_dir), checks, tuning, twin)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, yaml.safe_dump({**config, "trainer": given}).encode())
+    beside = {file.name: yaml.safe_dump({**config, "trainer": given}).encode()}
+    command.append(f"--checks={checks}")
+    if tuning is not None:
+        beside["tuning.json"] = json.dumps(tuning.as_json()).encode()
+        command.append(f"--tuning={file.with_name('tuning.json')}")
+    if twin is not None:
+        command.append(f"--twin={twin.weights}")
     if processes > 1:
-        return _apart(RunDirectory(run_dir), command)
+        return _apart(RunDirectory(run_dir), command, beside)
     return AttackJob(
         made["model"],
         made["data"],
@@ -267,27 +276,22 @@ def attack(
         checks,
         tuning,
         twin,
+        beside,
     ).run()
 
 
-def _check_options(
-    run_dir: Path, checks: Level, tuning: TuningRecord | None, twin: Card | None
-) -> list[str]:
-    options = [f"--checks={checks}"]
-    if tuning is not None:
-        path = run_dir / "tuning.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(tuning.as_json()).encode())
-        options.append(f"--tuning={path}")
-    return options if twin is None else [*options, f"--twin={twin.weights}"]
-
-
-def _apart(run: RunDirectory[Any], command: Sequence[str]) -> Results:
-    """The run of a command of its own.
+def _apart(run: RunDirectory[Any], command: Sequence[str], beside: Mapping[str, bytes]) -> Results:
+    """The run of a command of its own, whose files have to be there before.
 
     Raises:
-        RunError: If it failed.
+        RunError: If it failed, or the directory holds another run.
     """
+    for name, content in beside.items():
+        path = run.path / name
+        if path.exists() and path.read_bytes() != content and (run.path / "run.json").exists():
+            raise RunError(f"{run.path} holds another run ({name} differs); give another run_dir")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
     allowed = "--allow_failed_checks=true"  # the run's report shows them
     line = [sys.executable, "-m", "leadgrad.pipelines.cli", *command[1:], allowed]
     with parenthood():

@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -34,7 +34,6 @@ from leadgrad.pipelines.runs.stopping import stoppable
 from leadgrad.pipelines.training.gate_curves import GateCurves
 from leadgrad.victims import load_published, save_weights
 from leadgrad.victims.training.base import VictimTraining
-from leadgrad.victims.weights.atomic import write_atomically
 from leadgrad.victims.weights.growing import start_from
 
 TRAINER_DEFAULTS = {
@@ -59,6 +58,7 @@ class FitJob:
         command: That runs it again.
         weights: To start from.
         backbone: Static weights to start from.
+        beside: Files of the run directory by name, written once the fit has been accepted there.
     """
 
     module: VictimTraining
@@ -69,6 +69,7 @@ class FitJob:
     command: Sequence[str]
     weights: str | None = None
     backbone: str | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
     def run(self) -> Path:
         """Trains what is left to train.
@@ -89,6 +90,8 @@ class FitJob:
         fingerprint = {**self.config, "code": self.code()}
         command = shlex.join(self.command)
         run.open({"fingerprint": fingerprint, "command": command, "versions": versions()})
+        for name, content in self.beside.items():
+            run.write(name, content)
         weights = run.path / "weights.safetensors"
         if weights.exists() and (run.path / "training.json").exists():
             return weights
@@ -154,15 +157,21 @@ def fit(
     made, given = parser.instantiate(config), dict(trainer or {})
     content |= {"seed_everything": seed, "weights": weights, "backbone": backbone}
     file = Path(run_dir) / "config.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, yaml.safe_dump({**content, "trainer": given}).encode())
+    beside = {file.name: yaml.safe_dump({**content, "trainer": given}).encode()}
     looper = Trainer(**{**TRAINER_DEFAULTS, "logger": False, **given})
     identity = fit_identity({**content, "trainer": {**_ALWAYS, **given}}, looper)
     command = ["leadgrad", "fit", "--config", str(file), "--run_dir", str(run_dir)]
-    job = FitJob(
-        made["model"], made["data"], looper, identity, Path(run_dir), command, weights, backbone
-    )
-    return job.run()
+    return FitJob(
+        made["model"],
+        made["data"],
+        looper,
+        identity,
+        Path(run_dir),
+        command,
+        weights,
+        backbone,
+        beside,
+    ).run()
 
 
 def fit_identity(content: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:

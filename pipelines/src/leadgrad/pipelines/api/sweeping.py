@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from leadgrad.pipelines.api.nodes import Node, network_node, node_of
 from leadgrad.pipelines.attack.task import Outcome, Task, task_of_run
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.checks.verdicts import failed
+from leadgrad.pipelines.config.instantiate import imported
 from leadgrad.pipelines.report.pictures import figure_png
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.report.words import gradients, short_class
@@ -43,7 +45,7 @@ class SweepCell:
         arguments = self.attack.get("init_args", {})
         own = {key: value for key, value in arguments.items() if key != "threat"}
         bare = {"class_path": self.attack["class_path"], "init_args": own}
-        return short_class(bare).removesuffix("()"), short_class(self.method)
+        return short_class(brief(bare)).removesuffix("()"), short_class(brief(self.method))
 
     def key(self) -> str:
         """For the cell's directory."""
@@ -67,6 +69,8 @@ class Sweep:
         checks: Level of each run's sanity checks.
         trainer: Arguments of Lightning's Trainer.
         seed: As of ``attack``.
+        prepare: Likewise.
+        surrogate_precision: Likewise.
     """
 
     network: Node
@@ -77,6 +81,8 @@ class Sweep:
     checks: Level = "fast"
     trainer: Mapping[str, Any] | None = None
     seed: int = 0
+    prepare: bool = True
+    surrogate_precision: str = "float32"
 
     def run(self, console: Console) -> None:
         """Runs what has not finished yet, with a progress bar.
@@ -99,6 +105,8 @@ class Sweep:
                     checks=self.checks,
                     trainer=quiet,
                     seed=self.seed,
+                    prepare=self.prepare,
+                    surrogate_precision=self.surrogate_precision,
                 )
                 progress.advance(bar)
 
@@ -215,6 +223,27 @@ def cells(
         arguments = {**(one.get("init_args") or {}), "threat": own}
         node = {**one, "init_args": arguments}
         yield SweepCell(node, budget, named(method, "leadgrad.victims"))
+
+
+def brief(node: Any) -> Any:
+    """A node without the arguments that are its class's defaults, the others in its order."""
+    if not (isinstance(node, Mapping) and "class_path" in node):
+        return node
+    given = node.get("init_args") or {}
+    defaults = signature(imported(str(node["class_path"]))).parameters
+    kept = {
+        name: brief(given[name])
+        for name, parameter in defaults.items()
+        if name in given and not _same(given[name], parameter.default)
+    }
+    return {"class_path": node["class_path"], "init_args": kept}
+
+
+def _same(given: Any, default: Any) -> bool:
+    """Whether an argument is a default, which may be a value or a function."""
+    if default is Parameter.empty:
+        return False
+    return bool(brief(node_of(given)) == brief(node_of(default)))
 
 
 def named(value: Any, package: str) -> dict[str, Any]:

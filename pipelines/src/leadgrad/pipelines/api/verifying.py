@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,12 +56,17 @@ def rebuild(run: RunDirectory[Any], task: Task[Any]) -> AttackModule:
     return made
 
 
-def verify(run: RunDirectory[Any]) -> list[Finding]:
+def verify(run: RunDirectory[Any] | str | os.PathLike[str]) -> list[Finding]:
     """All checks of a finished run.
+
+    Args:
+        run: Its directory.
 
     Raises:
         RunError: If the run has not finished, or run.json or results.json is damaged.
     """
+    if not isinstance(run, RunDirectory):
+        run = RunDirectory(run)
     run.results()
     damaged = _files(run)
     if damaged.problems:

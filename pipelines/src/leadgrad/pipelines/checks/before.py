@@ -185,7 +185,7 @@ def gradients(subject: Subject) -> Check:
     ask = Question(
         "C9",
         "input gradients finite and not zero",
-        "no NaN or infinity (FAIL), no all-zero gradient (WARN)",
+        "no NaN or infinity, not all of them zero (FAIL), none all zero (WARN)",
         "look for detach, rounding or argmax between inputs and logits; else the margin loss",
         len(chosen),
     )
@@ -206,6 +206,8 @@ def gradients(subject: Subject) -> Check:
     value = f"{zero} of {len(chosen)} gradients are all zero"
     if sure:
         value += f"; {sure} saturated in float32, not in the loss, which is taken in float64"
+    if zero == len(chosen):
+        return ask.failed(value)  # a gradient that is nowhere is no ground for any number
     return ask.warns_if(zero > 0, value)
 
 

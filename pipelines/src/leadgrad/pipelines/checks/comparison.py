@@ -202,7 +202,9 @@ def against_card(reported: Reported) -> Check:
         return ask.skipped("no weights file given")
     card = card_accuracy(reported.weights, split)
     if card is None:
-        return ask.skipped(f"no card with {split} accuracy beside {reported.weights.name}")
+        return ask.skipped(
+            f"no card beside {reported.weights.name} that counts right answers on {split}"
+        )
     right, samples = card
     if samples != count:
         return ask.skipped(f"{count} samples attacked, the card counts {samples}")

@@ -38,18 +38,20 @@ def main(args: Sequence[str]) -> int:
     parser = sweep_parser()
     options = parser.parse_args(list(args))
     content = yaml.safe_load(parser.dump(options, skip_unset=False))
-    model, methods = content["model"], [*options.methods, *map(_sloped, options.slopes)]
+    model, methods = content["model"], [*content["methods"], *map(_sloped, options.slopes)]
     if model["method"] is not None and model["method"]["class_path"].rsplit(".", 1)[-1] != "FGM":
         methods.append(model["method"])
     made = Sweep(
         model["network"],
         model["weights"],
         content["data"],
-        list(cells(model["attack"], options.eps, options.attacks, methods)),
+        list(cells(model["attack"], options.eps, content["attacks"], methods)),
         Path(options.run_dir),
         options.checks,
         options.trainer,
         options.seed_everything,
+        model["prepare"],
+        model["surrogate_precision"],
     )
     console = Console()
     made.run(console)
