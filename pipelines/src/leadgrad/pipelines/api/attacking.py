@@ -31,7 +31,7 @@ from leadgrad.pipelines.attack.results import summary, versions
 from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.attack.trainer_options import deciding_options, refuse_precision
 from leadgrad.pipelines.checks import Checked, Level, TuningRecord, computed, stored
-from leadgrad.pipelines.config.parsing import Parser
+from leadgrad.pipelines.config.parsing import Parser, described
 from leadgrad.pipelines.processes.parents import parenthood
 from leadgrad.pipelines.report.pages import write_report
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
@@ -252,7 +252,10 @@ def attack(
     given = {**(trainer or {}), "devices": processes} if processes > 1 else dict(trainer or {})
     options = {**TRAINER_DEFAULTS, **given}
     seed_everything(seed, verbose=False)  # a network may draw when it is built
-    content, made = _built({"model": model, "data": node_of(data)})
+    parser = Parser(exit_on_error=False)
+    parser.add_class_arguments(AttackModule, "model", sub_configs=True)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    content, made = described(parser, {"model": model, "data": node_of(data)})
     config = {"seed_everything": seed, **content}
     file = Path(run_dir) / "config.yaml"
     command = ["leadgrad", "attack", "--config", str(file), "--run_dir", str(run_dir)]
@@ -299,13 +302,3 @@ def _apart(run: RunDirectory[Any], command: Sequence[str], beside: Mapping[str, 
     if done.returncode:
         raise RunError(f"the attack in {run.path} failed; its message is above")
     return Results(run, run.results())
-
-
-def _built(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A configuration with all defaults, and what it describes."""
-    parser = Parser(exit_on_error=False)
-    parser.add_class_arguments(AttackModule, "model", sub_configs=True)
-    parser.add_subclass_arguments(LightningDataModule, "data")
-    config = parser.parse_object(dict(content))
-    whole: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False))
-    return whole, parser.instantiate(config)

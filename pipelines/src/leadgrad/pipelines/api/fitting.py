@@ -27,7 +27,7 @@ from leadgrad.pipelines.attack.callbacks import tensorboard_logger
 from leadgrad.pipelines.attack.results import versions
 from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.attack.trainer_options import deciding_options
-from leadgrad.pipelines.config.parsing import Parser
+from leadgrad.pipelines.config.parsing import Parser, described
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.runs.sources import code_digests
 from leadgrad.pipelines.runs.stopping import stoppable
@@ -152,9 +152,8 @@ def fit(
     parser = Parser(exit_on_error=False)
     parser.add_subclass_arguments(VictimTraining, "model")
     parser.add_subclass_arguments(LightningDataModule, "data")
-    config = parser.parse_object({"model": dict(model), "data": dict(data)})
-    content = yaml.safe_load(parser.dump(config, skip_unset=False))
-    made, given = parser.instantiate(config), dict(trainer or {})
+    content, made = described(parser, {"model": dict(model), "data": dict(data)})
+    given = dict(trainer or {})
     content |= {"seed_everything": seed, "weights": weights, "backbone": backbone}
     file = Path(run_dir) / "config.yaml"
     beside = {file.name: yaml.safe_dump({**content, "trainer": given}).encode()}

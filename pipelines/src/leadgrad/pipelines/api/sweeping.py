@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import Parameter, signature
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,18 @@ from leadgrad.pipelines.report.words import gradients, short_class
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.progress import counting_progress
 
+HEADER = (
+    "attack",
+    "ε",
+    "method",
+    "gradients",
+    "left %",
+    "95 %",
+    "archi. chg. %",
+    "minus the first, points",
+    "p",
+)
+
 
 @dataclass(frozen=True)
 class SweepCell:
@@ -39,7 +52,7 @@ class SweepCell:
     eps: float
     method: Node
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, str]:
         """Of the attack without its budget, and of the method."""
         arguments = self.attack.get("init_args", {})
@@ -138,7 +151,7 @@ class Sweep:
                 f"are paired with {short_class(first)} on the same {task.inputs}.",
             ],
             Block(
-                self._header(task),
+                HEADER,
                 lines,
                 linked="left %",
                 links=[f"cells/{cell.key()}/report.html" for cell in self.cells],
@@ -146,10 +159,6 @@ class Sweep:
             figures=[(f"{task.counted_as} against the budget", self._figure(left, task))],
             warning=f"{bad} of {len(results)} runs have a failed check" if bad else "",
         )
-
-    def _header(self, task: Task[Any]) -> list[str]:
-        names = ["attack", "ε", "method", "gradients", "left %", "95 %", "archi. chg. %"]
-        return [*names, "minus the first, points", "p"]
 
     def _line(
         self,

@@ -198,9 +198,8 @@ class Attempt(ABC, Generic[AnyRecord]):
                 other gates decide than in the first batch, or than for the clean inputs.
         """
         name, clean = type(self.module.network).__name__, self.tried(self.inputs)
-        if clean.decisions:
-            self.module.first = self.module.first or clean
-            require_samples_first(name, [self.module.first, clean])
+        self.module.first = self.module.first or clean
+        require_samples_first(name, [self.module.first, clean])
         self._require_finite(clean.logits)
         known = self.answer(clean.logits, clean.hard)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks import Attack
-from leadgrad.pipelines.attack.task import Probes
+from leadgrad.pipelines.attack.task import Bounded, Probes
 from leadgrad.pipelines.checks.during import NOTHING, Tape, Trace, question
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
@@ -57,11 +57,9 @@ def falls_with_budget(trace: Trace | None) -> Check:
         "the gradients hold nearby only (one step of FGSM), or are masked: see C15 and C17",
         trace,
     )
-    if (reason := _idle(trace)) or trace is None:
-        return ask.skipped(reason)
-    probes = _probes(trace).bounded
-    if isinstance(probes, str):
-        return ask.skipped(probes)
+    if isinstance(found := _bounded(trace), str):
+        return ask.skipped(found)
+    trace, probes = found
     wins = [_taken(trace, attack) for attack in probes.budgets.values()]
     losses = [_excess(less, more) for less, more in pairwise(wins)]
     shares = " → ".join(f"{100 * float(taken.mean()):.1f}" for taken in wins)
@@ -78,11 +76,9 @@ def iterative_beats_single(trace: Trace | None) -> Check:
         "check the step size; a loss surface on which small steps are lost is masked",
         trace,
     )
-    if (reason := _idle(trace)) or trace is None:
-        return ask.skipped(reason)
-    probes = _probes(trace).bounded
-    if isinstance(probes, str):
-        return ask.skipped(probes)
+    if isinstance(found := _bounded(trace), str):
+        return ask.skipped(found)
+    trace, probes = found
     return _compared(ask, _taken(trace, probes.single), _taken(trace, probes.many))
 
 
@@ -95,11 +91,9 @@ def beats_noise(trace: Trace | None) -> Check:
         "its gradients say nothing about the victim: see C9, C10 and C13",
         trace,
     )
-    if (reason := _idle(trace)) or trace is None:
-        return ask.skipped(reason)
-    probes = _probes(trace).bounded
-    if isinstance(probes, str):
-        return ask.skipped(probes)
+    if isinstance(found := _bounded(trace), str):
+        return ask.skipped(found)
+    trace, probes = found
     return _compared(ask, _taken(trace, probes.noise), trace.taken)
 
 
@@ -112,11 +106,9 @@ def beats_search(trace: Trace | None) -> Check:
         "masked gradients: report the worst case over both, and look for what masks them",
         trace,
     )
-    if (reason := _idle(trace)) or trace is None:
-        return ask.skipped(reason)
-    probes = _probes(trace).bounded
-    if isinstance(probes, str):
-        return ask.skipped(probes)
+    if isinstance(found := _bounded(trace), str):
+        return ask.skipped(found)
+    trace, probes = found
     if probes.search is None:
         return ask.skipped(f"there is none for {trace.subject.task.inputs}")
     left = trace.subject.rows(trace.resisting) if bool(trace.resisting.any()) else None
@@ -187,6 +179,14 @@ def _idle(trace: Trace | None) -> str:
 
 def _probes(trace: Trace) -> Probes:
     return trace.subject.task.probes(trace.subject.module.attack)
+
+
+def _bounded(trace: Trace | None) -> tuple[Trace, Bounded] | str:
+    """The trace and small attacks with its kind of budget; why there are none, in words."""
+    if (reason := _idle(trace)) or trace is None:
+        return reason
+    made = _probes(trace).bounded
+    return made if isinstance(made, str) else (trace, made)
 
 
 def _taken(trace: Trace, attack: Attack) -> Tensor:

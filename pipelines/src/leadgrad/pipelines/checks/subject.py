@@ -98,7 +98,8 @@ class Subject:
     @property
     def classes(self) -> int:
         """How many the victim tells apart."""
-        return self.logits(self.inputs).shape[1]
+        one = self.rows(slice(1))
+        return one.logits(one.inputs).shape[1]
 
     def rows(self, chosen: Tensor | slice) -> Subject:
         """The same attack on some of the samples; ``chosen`` is a mask (S,), or a slice."""

@@ -9,6 +9,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -136,6 +137,18 @@ def built(cls: type, key: str, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:  # of a class's own file, when that was imported
         raise ClassPathError(import_problem(error) or str(error)) from error
     return parser.instantiate(config)[key]
+
+
+def described(parser: Parser, content: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """A configuration with all defaults, plain; and the objects that it describes, by key.
+
+    Args:
+        parser: Knows the keys.
+        content: The configuration.
+    """
+    config = parser.parse_object(dict(content))
+    whole: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False))
+    return whole, parser.instantiate(config)
 
 
 class CLI(LightningCLI):

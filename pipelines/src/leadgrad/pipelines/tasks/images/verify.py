@@ -22,12 +22,13 @@ ImageRun = RunDirectory[BatchRecord]
 
 def _data(run: ImageRun, module: AttackModule) -> Examined:
     """The saved clean images and labels are those that were attacked."""
-    problems = []
+    problems, sizes = [], []
     for number, record in enumerate(run.records()):
+        sizes.append(len(record.index))
         levels = as_bytes(record.clean_inputs)
         if not torch.equal(levels.to(record.clean_inputs.dtype) / 255, record.clean_inputs):
             problems.append(f"batch {number}: clean images are no whole levels")
-    sha = _Saved(run).sha256()
+    sha = _Saved(run, sizes).sha256()
     expected = run.run()["fingerprint"]["data"]["sha256"]
     if sha != expected:
         problems.append(f"clean images or labels have SHA-256 {sha}, the data set has {expected}")
@@ -35,11 +36,16 @@ def _data(run: ImageRun, module: AttackModule) -> Examined:
 
 
 class _Saved(ImageSource):
-    """The clean images of a run, of which one batch is in memory at a time."""
+    """The clean images of a run, of which few batches are in memory at a time.
 
-    def __init__(self, run: ImageRun) -> None:
-        self.run = run
-        self.sizes = [len(record.index) for record in run.records()]
+    Args:
+        run: Whose.
+        sizes: Images of each batch, in order.
+    """
+
+    def __init__(self, run: ImageRun, sizes: list[int]) -> None:
+        self.run, self.sizes = run, sizes
+        self.numbers = run.numbers(".safetensors")
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -54,7 +60,7 @@ class _Saved(ImageSource):
         images, labels, start = [], [], 0
         for number, size in enumerate(self.sizes):
             if start <= last and start + size > first:
-                record = self.run.record(self.run.numbers(".safetensors")[number])
+                record = self.run.record(self.numbers[number])
                 part = slice(max(0, first - start), last + 1 - start)
                 images.append(as_bytes(record.clean_inputs[part]))
                 labels.append(record.label[part])
