@@ -213,7 +213,7 @@ ERRORS = [
     ),
     (
         {"model__network": node("leadgrad.victims.SkipNet", depth=8, num_classes=20)},
-        "SkipNet has 0 voxelizers",
+        "SkipNet has 0 partitions",
     ),
     (
         {"data": node("leadgrad.data.FakeCIFAR10", eval_size=4)},

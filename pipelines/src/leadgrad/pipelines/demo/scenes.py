@@ -12,11 +12,10 @@ from rich.table import Table
 
 from leadgrad.data import SyntheticRooms
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.scene_cells import SceneCell
+from leadgrad.pipelines.paper.scene_cells import SceneCell, voxel_edge_m
 from leadgrad.pipelines.paper.scene_layout import FGM, LGM, RANDOM, TABLES
 from leadgrad.pipelines.report.pictures import png
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.scenes.attempt import voxelizer_of
 from leadgrad.pipelines.tasks.scenes.pictures import class_colours, feature_picture, render, view
 from leadgrad.pipelines.tasks.scenes.records import SceneRecord
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
@@ -80,7 +79,7 @@ def run_scenes(
         started: Called with each method's name when its attack starts.
     """
     card = Card.read(weights)
-    voxel_m = voxelizer_of(card.load()).voxel_m
+    voxel_m = voxel_edge_m(card)
     row = TABLES["3"].row(EPS_VOXELS)
     rooms = 1 if short else ROOMS
     node = {

@@ -31,9 +31,26 @@ from leadgrad.victims import (
     VoxelFGM,
     VoxelLGM,
 )
+from leadgrad.victims.occupancy.partition import partition_of
+from leadgrad.victims.occupancy.voxelize import Voxelizer
 
 NOISE = {RANDOM: "uniform", CORNERS: "corners", SURFACE: "surface"}
 RELATIONS = {BILINEAR: BilinearInterpolation(), GAUSSIAN: RBF()}
+
+
+def voxel_edge_m(card: Card) -> float:
+    """Voxel edge of a victim in metres, the unit of these tables' lengths.
+
+    Raises:
+        ValueError: If its cells are no cubes.
+    """
+    partition = partition_of(card.load())
+    if not isinstance(partition, Voxelizer):
+        raise ValueError(
+            f"{card.name} computes in the cells of a {type(partition).__name__}, but this table's "
+            "lengths are in voxel edges; give --victim a network with a Voxelizer"
+        )
+    return partition.voxel_m
 
 
 @dataclass(frozen=True)

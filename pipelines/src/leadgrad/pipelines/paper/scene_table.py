@@ -13,7 +13,7 @@ from rich.console import Console
 
 from leadgrad.data import SceneDataModule
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell
+from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell, voxel_edge_m
 from leadgrad.pipelines.paper.scene_figures import budget_figure
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
@@ -27,7 +27,6 @@ from leadgrad.pipelines.paper.scene_layout import (
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.runs.progress import counting_progress
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.scenes.attempt import voxelizer_of
 from leadgrad.pipelines.tasks.scenes.outcome import Measured, confusions
 
 
@@ -166,7 +165,7 @@ def main(args: Sequence[str]) -> int:
     node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
     node.setdefault("init_args", {})["limit"] = options.limit
     card, folder = Card.read(options.victim), Path(options.out)
-    voxel_m = voxelizer_of(card.load()).voxel_m
+    voxel_m = voxel_edge_m(card)
     cells = _cells(table, card, voxel_m, options)
     console = Console()
     with counting_progress(console) as progress:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.victims.occupancy.deciding import Deciding
+from leadgrad.victims.occupancy.partition import Cells, Partition
 from leadgrad.victims.occupancy.places import Places
 from leadgrad.victims.occupancy.reach import candidate_pairs
 from leadgrad.victims.occupancy.relations import relation
@@ -29,7 +29,7 @@ LEAST_WEIGHT = 1e-10
 
 
 @dataclass(frozen=True)
-class Voxels:
+class Voxels(Cells):
     """A scene's voxels, and the way back to its points. N points, M voxels, C classes.
 
     Args:
@@ -43,14 +43,12 @@ class Voxels:
     own: Tensor
 
     @property
-    def occupied(self) -> int:
-        """Number of voxels M that hold a point; the tensor has M' ≥ M rows."""
-        rows = torch.zeros(len(self.tensor.coords), dtype=torch.bool, device=self.own.device)
-        rows[self.own] = True
-        return int(rows.sum())
+    def coords(self) -> Tensor:
+        """Scene, x, y, z of each voxel. Shape: (M', 4), int64."""
+        return self.tensor.coords
 
 
-class Voxelizer(Deciding[Places]):
+class Voxelizer(Partition):
     """Turns points into voxels, under the present gradient method and reach.
 
     Without a reach nobody moves the points: voxels are exact, whatever FGM. Has no parameters.

@@ -24,7 +24,7 @@ from leadgrad.pipelines.tasks.images.records import BatchRecord
 from leadgrad.pipelines.tasks.images.results import measure
 from leadgrad.pipelines.tasks.images.verify import IMAGE_CHECKS
 from leadgrad.pipelines.tasks.images.words import result_rows, threat_words
-from leadgrad.victims.occupancy.voxelize import Voxelizer
+from leadgrad.victims.occupancy.partition import Partition
 
 TRIED = 2  # samples: with one, a lost batch dimension goes unseen
 CHECKED = 64
@@ -62,12 +62,12 @@ class ImageClassification(Task[BatchRecord]):
         return [self.first(data, data.attack_split, count) for count in sorted(set(counts))]
 
     def require(self, module: AttackModule, data: ImageDataModule) -> None:
-        """Refuses voxel networks.
+        """Refuses networks of points.
 
         Raises:
             ValueError: If the victim takes points.
         """
-        if any(isinstance(part, Voxelizer) for part in module.victim.modules()):
+        if any(isinstance(part, Partition) for part in module.victim.modules()):
             raise ValueError(
                 f"{type(module.network).__name__} takes the points of scenes, but "
                 f"{type(data).__name__} has images; give it a SceneDataModule"

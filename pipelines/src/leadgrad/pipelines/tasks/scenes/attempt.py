@@ -15,8 +15,8 @@ from leadgrad.pipelines.runs.records import Cost
 from leadgrad.pipelines.tasks.scenes.records import SceneRecord
 from leadgrad.victims import GradientMethod
 from leadgrad.victims.occupancy.change import place_changes
+from leadgrad.victims.occupancy.partition import Cells, partition_of
 from leadgrad.victims.occupancy.reach import Reach
-from leadgrad.victims.occupancy.voxelize import Voxelizer, Voxels
 
 if TYPE_CHECKING:
     from leadgrad.pipelines.attack.module import AttackModule
@@ -56,16 +56,16 @@ class SceneAttempt(Attempt[SceneRecord]):
         return logits
 
     def surrogate(self, x: Tensor, method: GradientMethod | None = None) -> Answer:
-        """As its base; counts the voxels that are computed for it."""
-        made: list[Voxels] = []
-        handle = voxelizer_of(self.victim).register_forward_hook(
-            lambda module, args, voxels: made.append(voxels)
+        """As its base; counts the cells that are computed for it."""
+        made: list[Cells] = []
+        handle = partition_of(self.victim).register_forward_hook(
+            lambda module, args, cells: made.append(cells)
         )
         try:
             answer = super().surrogate(x, method)
         finally:
             handle.remove()
-        self.candidates += len(made[0].tensor.coords)
+        self.candidates += len(made[0].coords)
         self.occupied += made[0].occupied
         return answer
 
@@ -139,18 +139,3 @@ def voxels_changed(clean: Tried, after: Tried) -> Tensor:
             for change in place_changes(before, now)
         ]
     ).cpu()
-
-
-def voxelizer_of(network: nn.Module) -> Voxelizer:
-    """The one voxelizer of a network.
-
-    Raises:
-        ValueError: If it has none, or several.
-    """
-    found = [module for module in network.modules() if isinstance(module, Voxelizer)]
-    if len(found) != 1:
-        raise ValueError(
-            f"{type(network).__name__} has {len(found)} voxelizers, expected one; scenes are "
-            "attacked through a voxel network such as leadgrad.victims.networks.minkunet.MinkUNet"
-        )
-    return found[0]

@@ -12,10 +12,10 @@ from leadgrad.pipelines.attack.results import cost
 from leadgrad.pipelines.runs.directory import RunDirectory, digest
 from leadgrad.pipelines.tasks.scenes.records import SceneRecord
 from leadgrad.pipelines.tasks.scenes.scores import Displacement, class_ious, mean_class_iou
-from leadgrad.victims.occupancy.voxel_grid import voxel_index
+from leadgrad.victims.occupancy.partition import Partition
 
 
-def measure_scenes(run: RunDirectory[SceneRecord], voxel_m: float) -> dict[str, Any]:
+def measure_scenes(run: RunDirectory[SceneRecord], partition: Partition) -> dict[str, Any]:
     """The measured part of results.json, from the saved scenes.
 
     All mIoUs are of one confusion matrix over the points of all scenes, over the classes that the
@@ -24,7 +24,7 @@ def measure_scenes(run: RunDirectory[SceneRecord], voxel_m: float) -> dict[str, 
 
     Args:
         run: With finished scenes.
-        voxel_m: The victim's voxel edge, in metres.
+        partition: The victim's.
     """
     sides = ("clean", "adversarial", "last")
     counts: dict[str, Tensor] = {}
@@ -38,7 +38,7 @@ def measure_scenes(run: RunDirectory[SceneRecord], voxel_m: float) -> dict[str, 
             counts[side] = counts[side] + matrix if side in counts else matrix
         voxels = voxels + record.voxels
         candidates += record.candidates
-        moved += changed_voxel(record, voxel_m)
+        moved += changed_cell(record, partition)
         points += len(record.label)
         costs.append(record.cost)
         scenes.append(_scene(record, own))
@@ -89,9 +89,9 @@ def architecture_change(voxels: Tensor) -> dict[str, Any]:
     return {"percent": 100 * changed / max(1, union), "strides": strides}
 
 
-def changed_voxel(record: SceneRecord, voxel_m: float) -> int:
-    """Number of points that are in another voxel than before."""
-    before, after = (voxel_index(x, voxel_m) for x in (record.clean_inputs, record.adv_inputs))
+def changed_cell(record: SceneRecord, partition: Partition) -> int:
+    """Number of points that are in another cell than before."""
+    before, after = (partition.index(x) for x in (record.clean_inputs, record.adv_inputs))
     return int((before != after).any(1).sum())
 
 

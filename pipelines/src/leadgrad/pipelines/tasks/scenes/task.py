@@ -17,7 +17,7 @@ from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.task import Clean, Examination, Probes, Rows, Task
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
-from leadgrad.pipelines.tasks.scenes.attempt import SceneAttempt, voxelizer_of
+from leadgrad.pipelines.tasks.scenes.attempt import SceneAttempt
 from leadgrad.pipelines.tasks.scenes.clean import clean_scenes, summary_line
 from leadgrad.pipelines.tasks.scenes.curves import SceneCurves
 from leadgrad.pipelines.tasks.scenes.outcome import Measured, confusions
@@ -28,6 +28,7 @@ from leadgrad.pipelines.tasks.scenes.results import measure_scenes
 from leadgrad.pipelines.tasks.scenes.scores import RunningMIoU
 from leadgrad.pipelines.tasks.scenes.verify import SCENE_CHECKS
 from leadgrad.pipelines.tasks.scenes.words import scene_result_rows, threat_words
+from leadgrad.victims.occupancy.partition import partition_of
 
 TRIED = 1000
 """Points, side by side as they come in the file."""
@@ -71,7 +72,7 @@ class PointSegmentation(Task[SceneRecord]):
 
         Raises:
             RunError: If scenes come several in a batch, or gradients are to be in bfloat16.
-            ValueError: If the victim has no voxelizer, or several.
+            ValueError: If the victim has no partition of space, or several.
         """
         if data.batch_size != 1:
             raise RunError(
@@ -82,7 +83,7 @@ class PointSegmentation(Task[SceneRecord]):
                 "scenes are attacked in float32, got "
                 f"surrogate_precision={module.surrogate_precision}"
             )
-        voxelizer_of(module.victim)
+        partition_of(module.victim)
 
     def check(self, batch: Batch) -> str:
         """Of a clean scene, its extent."""
@@ -110,7 +111,7 @@ class PointSegmentation(Task[SceneRecord]):
 
     def measure(self, run: RunDirectory[SceneRecord], module: AttackModule) -> dict[str, Any]:
         """The measured part of results.json."""
-        return measure_scenes(run, voxelizer_of(module.victim).voxel_m)
+        return measure_scenes(run, partition_of(module.victim))
 
     def outcome(self, run: RunDirectory[SceneRecord]) -> Measured:
         """MIoU."""
