@@ -17,6 +17,7 @@ from leadgrad.data.ply import read_vertices
 from leadgrad.pipelines.api.verifying import verify
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.scenes.records import scenes_of
 
 LIDAR = node("own_lidar.OwnLidar")
 MINKUNET = node(
@@ -74,7 +75,7 @@ def test_the_attack_keeps_intensities_as_they_are(run):
     assert 0 < results["displacement"]["max_axis_m"] <= 0.1 + 1e-6
     assert len(records) == SCENES["test"]
     for record, batch in zip(records, OwnLidar().predict_dataloader(), strict=True):
-        assert record.features.dtype == torch.float32
+        assert record.scenes[0].features.dtype == torch.float32
         for name, value in record.batch().items():
             assert torch.equal(value, batch[name])
 
@@ -98,7 +99,7 @@ def test_the_report_shows_the_intensity(run):
 
 def test_the_ply_files_hold_the_intensity(run, tmp_path):
     assert main(["export-ply", str(run.path), "--out", str(tmp_path)]) == 0
-    for name, record in zip(run.results()["names"], run.records(), strict=True):
+    for name, record in zip(run.results()["names"], scenes_of(run), strict=True):
         rows = read_vertices(tmp_path / f"{name}.ply", ("x", "intensity", "adv_answer"))
         assert "red" not in rows.dtype.names
         assert rows["intensity"].dtype == np.float32

@@ -14,7 +14,7 @@ from leadgrad.pipelines.commands.export_ply import export, vertices
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.tasks import PointSegmentation
 from leadgrad.pipelines.tasks.scenes.pictures import feature_picture
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord
 
 OLD = Path(__file__).parent / "recorded/finished/scenes"
 COLOURS = ["red", "green", "blue"]
@@ -23,30 +23,30 @@ COLOURS = ["red", "green", "blue"]
 @pytest.fixture(scope="module")
 def old() -> SceneRecord:
     """Of a version that knew colours alone."""
-    return SceneRecord.read(OLD / "batches/000000.safetensors")
+    return SceneBatch.read(OLD / "batches/000000.safetensors").scenes[0]
 
 
 def test_a_record_of_colours_is_one_of_features(old, tmp_path):
     before = load_file(OLD / "batches/000000.safetensors")
     assert "color" in before
     assert torch.equal(old.features, before["color"])
-    (tmp_path / "new.safetensors").write_bytes(old.to_bytes())
-    again = SceneRecord.read(tmp_path / "new.safetensors")
-    assert torch.equal(again.features, old.features)
+    (tmp_path / "new.safetensors").write_bytes(SceneBatch((old,)).to_bytes())
+    again = SceneBatch.read(tmp_path / "new.safetensors")
+    assert torch.equal(again.scenes[0].features, old.features)
     batch = again.batch()
     check_scene_batch(batch, 255)
     assert batch["from_bytes"].tolist() == [True]
     assert np.array_equal(batch["features"], before["color"].numpy() / np.float32(255))
-    (path,) = export(RunDirectory(OLD, SceneRecord), tmp_path)
+    (path,) = export(RunDirectory(OLD, SceneBatch), tmp_path)
     assert b"property uchar red\n" in path.read_bytes()
     assert "feature_names" not in json.loads((OLD / "results.json").read_bytes())
 
 
 def test_floats_stay_floats_in_a_record_even_where_they_might_be_bytes(old, tmp_path):
     features = (torch.arange(len(old.label)) % 2).float()[:, None]
-    record = replace(old, features=features)
+    record = SceneBatch((replace(old, features=features),))
     (tmp_path / "float.safetensors").write_bytes(record.to_bytes())
-    batch = SceneRecord.read(tmp_path / "float.safetensors").batch()
+    batch = SceneBatch.read(tmp_path / "float.safetensors").batch()
     assert torch.equal(batch["features"], features)
     assert batch["from_bytes"].tolist() == [False]
 

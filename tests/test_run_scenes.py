@@ -29,7 +29,7 @@ from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks import PointSegmentation
 from leadgrad.pipelines.tasks.images.records import RecordError
 from leadgrad.pipelines.tasks.scenes.pictures import class_colours, render, view
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch, scenes_of
 from leadgrad.pipelines.tasks.scenes.scores import (
     Displacement,
     class_ious,
@@ -59,7 +59,7 @@ def run(tmp_path_factory, weights):
 
 def test_results(run):
     results = run.results()
-    records = list(run.records())
+    records = list(scenes_of(run))
     assert (results["scenes"], results["points"]) == (2, sum(len(r.label) for r in records))
     # The best iterate is no better for the victim than any that it was shown, the clean one first
     for record in records:
@@ -83,7 +83,7 @@ def test_results(run):
 
 def test_dataset_miou_is_of_all_points_together(run):
     labels, answers = [], []
-    for record in run.records():
+    for record in scenes_of(run):
         labels.append(record.label.numpy())
         answers.append(record.adv_answers.numpy())
     label, answer = np.concatenate(labels), np.concatenate(answers)
@@ -180,6 +180,29 @@ def test_a_lost_scene_is_attacked_again_to_the_same_bits(run, tmp_path, weights)
     assert copy.results()["digest"] == before
 
 
+def test_scenes_of_one_batch_are_attacked_as_each_alone(run, tmp_path, weights):
+    config = scene_config(model__weights=weights, data__init_args__batch_size=2)
+    pair = attacked(tmp_path / "pair", config)
+    assert len(list(pair.records())) == 1
+    # The whole batch's products are summed in blocks of their own, so roundings may differ
+    for one, other in zip(scenes_of(run), scenes_of(pair), strict=True):
+        torch.testing.assert_close(one.adv_inputs, other.adv_inputs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(one.iterate_miou, other.iterate_miou, atol=0.5, rtol=0)
+        assert torch.equal(one.clean_answers, other.clean_answers)
+        for name in ("label", "features", "clean_inputs", "index"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+    alone, together = run.results(), pair.results()
+    assert together["scenes"] == 2
+    assert together["adversarial_miou"] == pytest.approx(alone["adversarial_miou"], abs=0.5)
+    assert together["cost"] == alone["cost"]
+    assert [each["index"] for each in together["per_scene"]] == [0, 1]
+    assert not failing(pair)
+    edit(pair, 0, "1.adv_answers", lambda x: x.roll(1))
+    assert ("C27", "answers to the saved points, and voxels") in failing(pair)
+    assert main(["export-ply", str(pair.path), "--out", str(tmp_path / "ply")]) == 0
+    assert len(list((tmp_path / "ply").iterdir())) == 2
+
+
 @pytest.mark.ddp
 def test_two_processes_save_the_same_bits(run, tmp_path, weights):
     args = arguments("attack", scene_config(model__weights=weights), tmp_path / "two")
@@ -202,7 +225,6 @@ def test_methods_and_noise_differ(run, tmp_path, weights):
 
 
 ERRORS = [
-    ({"data__init_args__batch_size": 2}, "scenes are attacked one by one"),
     (
         {
             "model__attack": node(
@@ -256,15 +278,16 @@ def test_another_precision_is_refused(tmp_path, capsys):
 def test_a_damaged_record_is_named(tmp_path):
     path = tmp_path / "scene.safetensors"
     path.write_bytes(b"nothing")
-    with pytest.raises(RecordError, match="is no record of a scene"):
-        SceneRecord.read(path)
+    with pytest.raises(RecordError, match="is no record of scenes"):
+        SceneBatch.read(path)
 
 
 def test_records_come_back_as_they_were(run):
     content, _ = tensors(run, 0)
     record = run.record(0)
-    assert all(torch.equal(getattr(record, name), value) for name, value in content.items())
-    again = SceneRecord.read(run.batches / "000000.safetensors")
+    (scene,) = record.scenes
+    assert all(torch.equal(getattr(scene, name), value) for name, value in content.items())
+    again = SceneBatch.read(run.batches / "000000.safetensors")
     assert again.to_bytes() == record.to_bytes()
 
 
@@ -339,7 +362,7 @@ def test_the_nearest_point_is_drawn():
 
 def test_scenes_as_ply_files(run, tmp_path):
     assert main(["export-ply", str(run.path), "--out", str(tmp_path / "ply")]) == 0
-    records = list(run.records())
+    records = list(scenes_of(run))
     names = run.results()["names"]
     assert sorted(path.name for path in (tmp_path / "ply").iterdir()) == sorted(
         f"{name}.ply" for name in names

@@ -9,7 +9,7 @@ from scene_contracts import ATTACKS, DATA, METHODS, VICTIMS
 from leadgrad.data import SceneDataModule, check_scene_batch
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.tasks import PointSegmentation
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch
 
 
 @pytest.fixture(params=DATA)
@@ -53,8 +53,9 @@ def test_every_attack_on_every_victim_under_every_method(victim, method, attack,
     module = AttackModule(VICTIMS[victim](), ATTACKS[attack], METHODS[method])
     module.task = PointSegmentation()
     batch = next(iter(DATA["SyntheticRooms"](tmp_path).predict_dataloader()))
-    record = module.predict_step(batch)
-    assert isinstance(record, SceneRecord)
+    made = module.predict_step(batch)
+    assert isinstance(made, SceneBatch)
+    (record,) = made.scenes
     moved = (record.adv_inputs.double() - record.clean_inputs.double()).abs()
     assert float(moved.max()) <= 0.1
     assert torch.equal(record.clean_inputs, batch["coords"])

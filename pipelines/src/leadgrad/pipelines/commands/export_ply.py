@@ -15,7 +15,7 @@ from leadgrad.pipelines.attack.task import task_of_run
 from leadgrad.pipelines.commands.arguments import export_ply_parser
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.tasks.scenes.pictures import colour_bytes
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord, SceneRun, scenes_of
 
 
 def vertices(record: SceneRecord, feature_names: Sequence[str]) -> NDArray[np.void]:
@@ -63,7 +63,7 @@ def vertices(record: SceneRecord, feature_names: Sequence[str]) -> NDArray[np.vo
     return rows
 
 
-def export(run: RunDirectory[SceneRecord], folder: Path) -> list[Path]:
+def export(run: SceneRun, folder: Path) -> list[Path]:
     """Writes one file per scene, each complete or not there.
 
     Args:
@@ -75,7 +75,7 @@ def export(run: RunDirectory[SceneRecord], folder: Path) -> list[Path]:
     """
     paths, results = [], run.results()
     feature_names = results.get("feature_names", COLOURS)  # older runs had no others
-    for name, record in zip(results["names"], run.records(), strict=True):
+    for name, record in zip(results["names"], scenes_of(run), strict=True):
         paths.append(folder / f"{name.replace('/', '_')}.ply")
         rows = vertices(record, feature_names)
         write_vertices(paths[-1], rows, ["adversarial scene, leadgrad", f"scene {name}"])
@@ -85,9 +85,9 @@ def export(run: RunDirectory[SceneRecord], folder: Path) -> list[Path]:
 def main(args: Sequence[str]) -> int:
     """Writes a run's scenes and says where they are."""
     options = export_ply_parser().parse_args(list(args))
-    run: RunDirectory[SceneRecord] = RunDirectory(options.run_dir)
+    run: SceneRun = RunDirectory(options.run_dir)
     task = task_of_run(run)
-    if not issubclass(task.record, SceneRecord):
+    if not issubclass(task.record, SceneBatch):
         raise RunError(f"{run.path} holds an attack on {task.inputs}; only scenes have PLY files")
     paths = export(run, Path(options.out or run.path / "ply"))
     Console().print(f"{len(paths)} scenes in {paths[0].parent}", soft_wrap=True)

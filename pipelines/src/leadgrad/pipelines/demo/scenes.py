@@ -94,7 +94,7 @@ def run_scenes(
         cell = SceneCell(card, voxel_m, row, method, 3 if short else STEPS)
         cell.run(directory / "scenes", node, "cpu", "off")
         run = cell.directory(directory / "scenes")
-        results, first = run.results(), run.record(0)
+        results, first = run.results(), run.record(0).scenes[0]
         clean = results["clean_miou"]
         path = f"scenes/cells/{cell.key()}/report.html"
         lines.append(_line(method, results, path, first, palette))

@@ -22,7 +22,7 @@ from leadgrad.pipelines.paper.scene_layout import (
 )
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneRun
 from leadgrad.victims import (
     RBF,
     BilinearInterpolation,
@@ -106,7 +106,7 @@ class SceneCell:
         """FGM's own, or LGM's, which the others have too."""
         return self.row.fgm if self.method == FGM else self.row.lgm
 
-    def directory(self, folder: Path) -> RunDirectory[SceneRecord]:
+    def directory(self, folder: Path) -> SceneRun:
         """The cell's run directory, below the table's."""
         return RunDirectory(folder / "cells" / self.key())
 

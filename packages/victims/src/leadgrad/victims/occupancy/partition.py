@@ -31,10 +31,27 @@ class Cells(ABC):
 
     @property
     def occupied(self) -> int:
-        """Number of cells M that hold a point; M' ≥ M."""
-        rows = torch.zeros(len(self.coords), dtype=torch.bool, device=self.own.device)
-        rows[self.own] = True
-        return int(rows.sum())
+        """Number of cells M that hold a point."""
+        return len(torch.unique(self.own))
+
+    def counts(self, scenes: int) -> Tensor:
+        """Cells that are computed, M', and those that hold a point, M ≤ M'.
+
+        Args:
+            scenes: Number of scenes.
+
+        Returns:
+            By scene. Shape: (scenes, 2), int64.
+        """
+        held = torch.zeros(len(self.coords), dtype=torch.bool, device=self.own.device)
+        held[self.own] = True
+        return torch.stack(
+            [
+                torch.bincount(rows[:, 0].long(), minlength=scenes)
+                for rows in (self.coords, self.coords[held])
+            ],
+            1,
+        )
 
 
 class Partition(Deciding[Places]):

@@ -1,4 +1,4 @@
-"""A scene under attack: its points move, and its voxels with them."""
+"""Scenes under attack: their points move, and their voxels with them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from leadgrad.attacks import Answer, PointLinf, confusion, mean_iou
+from leadgrad.attacks import Answer, PointLinf, Samples, confusion
 from leadgrad.attacks.output import logits_of
+from leadgrad.attacks.segmentation import mean_ious
 from leadgrad.pipelines.attack.attempt import Attempt, Batch
 from leadgrad.pipelines.attack.trial import Tried
 from leadgrad.pipelines.runs.records import Cost
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord
 from leadgrad.victims import GradientMethod
 from leadgrad.victims.occupancy.change import place_changes
 from leadgrad.victims.occupancy.partition import Cells, partition_of
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from leadgrad.pipelines.attack.module import AttackModule
 
 
-class SceneAttempt(Attempt[SceneRecord]):
-    """An attack on the points of a scene, which keeps what the victim was shown.
+class SceneAttempt(Attempt[SceneBatch]):
+    """An attack on the points of some scenes, which keeps what the victim was shown.
 
     Args:
         module: Victim, attack and method.
@@ -35,8 +36,9 @@ class SceneAttempt(Attempt[SceneRecord]):
 
     def __init__(self, module: AttackModule, batch: Batch) -> None:
         super().__init__(module, batch)
-        self.iterate_miou: list[float] = []
-        self.candidates = self.occupied = 0
+        self.samples = Samples.of(self.inputs, self.owner, self.index.cpu())
+        self.iterate_miou: list[Tensor] = []
+        self.candidates = torch.zeros(len(self.index), 2, dtype=torch.int64)
         self.last: Tensor | None = None
 
     @property
@@ -65,8 +67,7 @@ class SceneAttempt(Attempt[SceneRecord]):
             answer = super().surrogate(x, method)
         finally:
             handle.remove()
-        self.candidates += len(made[0].coords)
-        self.occupied += made[0].occupied
+        self.candidates += made[0].counts(len(self.index)).to(self.candidates)
         return answer
 
     def reach(self) -> Reach:
@@ -85,57 +86,64 @@ class SceneAttempt(Attempt[SceneRecord]):
         return Reach(float(step_m), threat.eps_m, self.inputs)
 
     def shown(self, answer: Answer) -> Answer:
-        """Keeps the mIoU of what the victim answers to the attack."""
+        """Keeps the mIoU of what the victim answers to the attack, by scene."""
         logits = logits_of(answer)
         self._require_finite(logits)
         self.last = logits.argmax(1)
-        self.iterate_miou.append(100 * mean_iou(self.last, self.labels, logits.shape[1]))
+        mious = mean_ious(self.last, self.labels, logits.shape[1], self.samples)
+        self.iterate_miou.append(100 * mious.cpu())
         return answer
 
-    def run(self) -> SceneRecord:
-        """Attacks the scene.
+    def run(self) -> SceneBatch:
+        """Attacks the scenes.
 
         Raises:
-            ValueError: If the batch holds several scenes, the attack's budget is not in metres, or
-                the victim's logits are not finite.
+            ValueError: If the attack's budget is not in metres, or the victim's logits are not
+                finite.
         """
         self.reach()  # refuses a budget of pixels
-        if len(self.index) != 1:
-            raise ValueError(
-                f"scenes are attacked one by one, got a batch of {len(self.index)}; "
-                "use --data.batch_size=1"
-            )
         return super().run()
 
-    def record(self, adv: Tensor, clean: Tried, after: Tried, cost: Cost) -> SceneRecord:
+    def record(self, adv: Tensor, clean: Tried, after: Tried, cost: Cost) -> SceneBatch:
         """Points, answers, and the voxels that were born and died."""
         classes = clean.logits.shape[1]
         last = after.logits.argmax(1) if self.last is None else self.last
-        features = self.batch["features"]
-        if bool(self.batch["from_bytes"]):
-            features = (features * 255).round().to(torch.uint8)
-        return SceneRecord(
-            index=self.index.cpu(),
-            label=self.labels.to(torch.uint8).cpu(),
-            features=features.cpu(),
-            clean_inputs=self.inputs.cpu(),
-            adv_inputs=adv.cpu(),
-            clean_answers=clean.logits.argmax(1).to(torch.uint8).cpu(),
-            adv_answers=after.logits.argmax(1).to(torch.uint8).cpu(),
-            last_counts=confusion(last, self.labels, classes).cpu(),
-            iterate_miou=torch.tensor(self.iterate_miou, dtype=torch.float64),
-            voxels=voxels_changed(clean, after),
-            candidates=torch.tensor([self.candidates, self.occupied]),
-            cost=cost,
+        shown = (
+            torch.stack(self.iterate_miou) if self.iterate_miou else torch.empty(0, len(self.index))
         )
+        voxels = voxels_changed(clean, after)
+        made = []
+        for number in range(len(self.index)):
+            own = self.owner == number
+            features, label = self.batch["features"][own], self.labels[own]
+            if bool(self.batch["from_bytes"][number]):
+                features = (features * 255).round().to(torch.uint8)
+            before, now = (
+                side.logits[own].argmax(1).to(torch.uint8).cpu() for side in (clean, after)
+            )
+            made.append(
+                SceneRecord(
+                    index=self.index[number : number + 1].cpu(),
+                    label=label.to(torch.uint8).cpu(),
+                    features=features.cpu(),
+                    clean_inputs=self.inputs[own].cpu(),
+                    adv_inputs=adv[own].cpu(),
+                    clean_answers=before,
+                    adv_answers=now,
+                    last_counts=confusion(last[own], label, classes).cpu(),
+                    iterate_miou=shown[:, number].double(),
+                    voxels=voxels[number],
+                    candidates=self.candidates[number].cpu(),
+                )
+            )
+        return SceneBatch(tuple(made), cost)
 
 
 def voxels_changed(clean: Tried, after: Tried) -> Tensor:
-    """Voxels born, died and united at strides 1, 2, 4, ..., in all scenes. Shape: (S, 3), int64."""
+    """Cells born, died and united at each stride, by scene. Shape: (B, S, 3), int64."""
     (before,), (now,) = clean.places, after.places
-    return torch.stack(
-        [
-            torch.stack([change.entered.sum(), change.left.sum(), change.total.sum()])
-            for change in place_changes(before, now)
-        ]
-    ).cpu()
+    levels = [
+        torch.stack([change.entered, change.left, change.total], 1)
+        for change in place_changes(before, now)
+    ]
+    return torch.stack(levels, 1).cpu()

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from leadgrad.pipelines.attack.task import Difference, Outcome
-from leadgrad.pipelines.runs.directory import RunDirectory
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneRun, scenes_of
 from leadgrad.pipelines.tasks.scenes.scores import class_ious, mean_class_iou
 
 DRAWS = 2000  # of the bootstrap over scenes
@@ -66,8 +65,8 @@ class Measured(Outcome):
         return Difference(self.miou - other.miou, float(ends[0]), float(ends[1]), None)
 
 
-def confusions(run: RunDirectory[SceneRecord], *, clean: bool = False) -> Tensor:
+def confusions(run: SceneRun, *, clean: bool = False) -> Tensor:
     """Each scene's confusion after the attack, or before. Shape: (S, K, K), int64."""
     return torch.stack(
-        [r.confusion(r.clean_answers if clean else r.adv_answers) for r in run.records()]
+        [r.confusion(r.clean_answers if clean else r.adv_answers) for r in scenes_of(run)]
     )

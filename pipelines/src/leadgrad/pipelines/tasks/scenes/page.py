@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from leadgrad.pipelines.report.pictures import data_uri, png
-from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.scenes.pictures import (
     class_colours,
     feature_picture,
@@ -20,13 +19,12 @@ from leadgrad.pipelines.tasks.scenes.pictures import (
     render,
     view,
 )
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneRecord, SceneRun, scenes_of
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
 from leadgrad.pipelines.tasks.scenes.words import class_rows, percent
 
 SHOWN = 4  # scenes on the page
 POINTS = 150_000  # of a scene in its pictures, at most
-SceneRun = RunDirectory[SceneRecord]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def scene_page(
         palette: 8-bit RGB of each class.
     """
     names, classes = results["names"], run.run()["classes"]
-    curves = {names[int(record.index)]: record.iterate_miou.tolist() for record in run.records()}
+    curves = {names[int(record.index)]: record.iterate_miou.tolist() for record in scenes_of(run)}
     eps_m = float(results["threat"]["init_args"]["eps_m"])
     return {
         "classes": class_rows(results, classes),
@@ -61,7 +59,7 @@ def scene_page(
         ],
         "scenes": [
             _shown(record, names[int(record.index)], results["feature_names"], palette, eps_m)
-            for record in islice(run.records(), SHOWN)
+            for record in islice(scenes_of(run), SHOWN)
         ],
         "chart": data_uri(iterate_chart(curves)) if any(map(len, curves.values())) else None,
     }

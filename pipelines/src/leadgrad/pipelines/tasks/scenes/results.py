@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from leadgrad.pipelines.attack.results import cost
-from leadgrad.pipelines.runs.directory import RunDirectory, digest
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.runs.directory import digest
+from leadgrad.pipelines.tasks.scenes.records import SceneRecord, SceneRun
 from leadgrad.pipelines.tasks.scenes.scores import Displacement, class_ious, mean_class_iou
 from leadgrad.victims.occupancy.partition import Partition
 
 
-def measure_scenes(run: RunDirectory[SceneRecord], partition: Partition) -> dict[str, Any]:
+def measure_scenes(run: SceneRun, partition: Partition) -> dict[str, Any]:
     """The measured part of results.json, from the saved scenes.
 
     All mIoUs are of one confusion matrix over the points of all scenes, over the classes that the
@@ -32,16 +32,17 @@ def measure_scenes(run: RunDirectory[SceneRecord], partition: Partition) -> dict
     candidates = torch.zeros(2, dtype=torch.int64)
     points, scenes, costs = 0, [], []
     moved = 0
-    for record in run.records():
-        own = dict(zip(sides, _confusions(record), strict=True))
-        for side, matrix in own.items():
-            counts[side] = counts[side] + matrix if side in counts else matrix
-        voxels = voxels + record.voxels
-        candidates += record.candidates
-        moved += changed_cell(record, partition)
-        points += len(record.label)
-        costs.append(record.cost)
-        scenes.append(_scene(record, own))
+    for batch in run.records():
+        costs.append(batch.cost)
+        for record in batch.scenes:
+            own = dict(zip(sides, _confusions(record), strict=True))
+            for side, matrix in own.items():
+                counts[side] = counts[side] + matrix if side in counts else matrix
+            voxels = voxels + record.voxels
+            candidates += record.candidates
+            moved += changed_cell(record, partition)
+            points += len(record.label)
+            scenes.append(_scene(record, own))
     return {
         "inputs": "scenes",
         "scenes": len(scenes),

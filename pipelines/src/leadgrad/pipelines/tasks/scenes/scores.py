@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch
 
 NEIGHBOURS = 5  # of the outlier score, as IF-Defense's kNN distance
 
@@ -92,12 +92,13 @@ class RunningMIoU:
         self.counts: dict[str, Tensor] = {}
         self.scenes = 0
 
-    def update(self, record: SceneRecord) -> None:
-        """Adds a scene."""
-        self.scenes += 1
-        for name, answers in (("clean", record.clean_answers), ("after", record.adv_answers)):
-            own = record.confusion(answers)
-            self.counts[name] = self.counts[name] + own if name in self.counts else own
+    def update(self, record: SceneBatch) -> None:
+        """Adds the scenes of a batch."""
+        self.scenes += len(record.scenes)
+        for scene in record.scenes:
+            for name, answers in (("clean", scene.clean_answers), ("after", scene.adv_answers)):
+                own = scene.confusion(answers)
+                self.counts[name] = self.counts[name] + own if name in self.counts else own
 
     def curves(self) -> tuple[dict[str, float], int]:
         """Before and after, in percent; and the scenes so far."""

@@ -16,14 +16,14 @@ from leadgrad.data.scene_batch import IGNORE_LABEL
 from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.task import Clean, Examination, Probes, Rows, Task
-from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.directory import RunError
 from leadgrad.pipelines.tasks.scenes.attempt import SceneAttempt
 from leadgrad.pipelines.tasks.scenes.clean import clean_scenes, summary_line
 from leadgrad.pipelines.tasks.scenes.curves import SceneCurves
 from leadgrad.pipelines.tasks.scenes.outcome import Measured, confusions
 from leadgrad.pipelines.tasks.scenes.page import scene_page
 from leadgrad.pipelines.tasks.scenes.probes import scene_probes
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRun
 from leadgrad.pipelines.tasks.scenes.results import measure_scenes
 from leadgrad.pipelines.tasks.scenes.scores import RunningMIoU
 from leadgrad.pipelines.tasks.scenes.verify import SCENE_CHECKS
@@ -36,11 +36,11 @@ CHECKED, CHECKED_POINTS = 2, 4000
 """Scenes, and points of each: a check makes dozens of gradients of them."""
 
 
-class PointSegmentation(Task[SceneRecord]):
+class PointSegmentation(Task[SceneBatch]):
     """Batches of ``leadgrad.data.scene_batch.SCENE_TABLE``, from a ``SceneDataModule``."""
 
-    inputs, sample, parts = "scenes", "scene", "scenes"
-    record = SceneRecord
+    inputs, sample, parts = "scenes", "scene", "batches"
+    record = SceneBatch
     counted_as = "mIoU"
     numbers_check = "C27"
 
@@ -58,10 +58,15 @@ class PointSegmentation(Task[SceneRecord]):
 
     def checked(self, batches: Iterator[Batch]) -> Batch:
         """The points around the middle of the first two scenes, as one batch."""
-        parts = [middle_points(batch, CHECKED_POINTS) for batch in islice(batches, CHECKED)]
+        alone = (scene for batch in batches for scene in self._alone(batch))
+        parts = [middle_points(scene, CHECKED_POINTS) for scene in islice(alone, CHECKED)]
         scene = [torch.full_like(part["scene"], number) for number, part in enumerate(parts)]
         joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         return {**joined, "scene": torch.cat(scene)}
+
+    def _alone(self, batch: Batch) -> Iterator[Batch]:
+        scenes = torch.arange(len(batch["index"]))
+        return (self.select(batch, scenes == number) for number in scenes)
 
     def trial(self, data: SceneDataModule) -> list[Batch]:
         """Some points of the first scene."""
@@ -71,13 +76,9 @@ class PointSegmentation(Task[SceneRecord]):
         """Refuses what is no voxel network, and what is done to images alone.
 
         Raises:
-            RunError: If scenes come several in a batch, or gradients are to be in bfloat16.
+            RunError: If gradients are to be in bfloat16.
             ValueError: If the victim has no partition of space, or several.
         """
-        if data.batch_size != 1:
-            raise RunError(
-                f"scenes are attacked one by one, got --data.batch_size={data.batch_size}; give 1"
-            )
         if module.surrogate_precision != "float32":
             raise RunError(
                 "scenes are attacked in float32, got "
@@ -98,7 +99,7 @@ class PointSegmentation(Task[SceneRecord]):
         return logits
 
     def attempt(self, module: AttackModule, batch: Batch) -> SceneAttempt:
-        """An attack on one scene, not yet begun."""
+        """An attack on the scenes of one batch, not yet begun."""
         return SceneAttempt(module, batch)
 
     def probes(self, attack: Attack) -> Probes:
@@ -109,11 +110,11 @@ class PointSegmentation(Task[SceneRecord]):
         """MIoU before and after."""
         return RunningMIoU()
 
-    def measure(self, run: RunDirectory[SceneRecord], module: AttackModule) -> dict[str, Any]:
+    def measure(self, run: SceneRun, module: AttackModule) -> dict[str, Any]:
         """The measured part of results.json."""
         return measure_scenes(run, partition_of(module.victim))
 
-    def outcome(self, run: RunDirectory[SceneRecord]) -> Measured:
+    def outcome(self, run: SceneRun) -> Measured:
         """MIoU."""
         return Measured.of(confusions(run))
 
@@ -123,9 +124,8 @@ class PointSegmentation(Task[SceneRecord]):
 
     def names(self, data: SceneDataModule) -> dict[str, Any]:
         """Of the scenes, and of their features."""
-        count = data.num_attack_batches()
         return {
-            "names": [data.scene_name(index) for index in range(count)],
+            "names": list(data.split(data.attack_split).names[: data.limit]),
             "feature_names": list(data.feature_names),
         }
 
@@ -138,7 +138,7 @@ class PointSegmentation(Task[SceneRecord]):
         return threat_words(threat)
 
     def page(
-        self, run: RunDirectory[SceneRecord], results: Mapping[str, Any], data: SceneDataModule
+        self, run: SceneRun, results: Mapping[str, Any], data: SceneDataModule
     ) -> tuple[str, dict[str, Any]]:
         """Scenes, and the IoU of each class."""
         palette = [list(colour) for colour in data.palette]
