@@ -22,14 +22,13 @@ def test_what_the_demo_trains_with_can_be_imported():
 def found(tmp_path, monkeypatch):
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # as the command line does
     monkeypatch.setattr(demo_scenes, "POINTS", 1500)
-    weights, names = published_voxel_network(tmp_path), []
-    demo = run_scenes(tmp_path, str(weights), short=True, started=names.append)
-    return tmp_path, demo, names
+    weights = published_voxel_network(tmp_path)
+    return tmp_path, run_scenes(tmp_path, str(weights), Console(), short=True)
 
 
 def test_every_method_has_its_line_and_run(found, capsys):
-    directory, demo, names = found
-    assert [line.method for line in demo.lines] == list(METHODS) == names
+    directory, demo = found
+    assert [line.method for line in demo.lines] == list(METHODS)
     assert demo.eps_m == pytest.approx(0.15)  # half of the network's voxels of 0.3 m
     for line in demo.lines:
         assert (directory / line.path).exists()
@@ -39,7 +38,7 @@ def test_every_method_has_its_line_and_run(found, capsys):
 
 
 def test_the_report_shows_it(found):
-    directory, demo, _ = found
+    directory, demo = found
     report = DemoReport(directory, (), {"static": 1.0, "SkipNet": 1.0, "DynConv": 1.0})
     without = report.write().read_text()
     report.scenes = demo

@@ -14,6 +14,7 @@ from leadgrad.pipelines.paper.scene_cells import SceneCell
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
     CORNERS,
+    DEFAULT,
     FGM,
     LGM,
     SETTINGS,
@@ -22,6 +23,7 @@ from leadgrad.pipelines.paper.scene_layout import (
     paper_classes,
 )
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.scenes import outcome
 from leadgrad.pipelines.tasks.scenes.outcome import DRAWS, Measured
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
 
@@ -37,7 +39,7 @@ def card(tmp_path_factory):
 def table(card, tmp_path_factory):
     out = tmp_path_factory.mktemp("tables")
     options = [
-        *(f"--victim={card}", f"--data={json.dumps(DATA)}", "--limit=2", "--steps=3"),
+        *(f"--victim={card}", f"--data={json.dumps(DATA)}", "--limit=3", "--steps=3"),
         *("--accelerator=cpu", f"--out={out}"),
     ]
     methods = '--methods=["Random","FGM","FGM, LGM\'s settings","LGM"]'
@@ -135,9 +137,9 @@ def test_the_papers_tables_are_whole():
     assert len(printed()) == 304
     for name, table in TABLES.items():
         for row in SETTINGS[table.settings]:
-            for method in set(table.methods) - {CONTROL, CORNERS, SURFACE}:
-                assert table.paper(method, row.eps_voxels) is not None, name
-            assert table.paper(CONTROL, row.eps_voxels) is None
+            for method in set(table.methods) - {CONTROL, CORNERS, SURFACE, DEFAULT}:
+                assert table.paper(method, row.eps) is not None, name
+            assert table.paper(CONTROL, row.eps) is None
     # Its last column, the mean, as far as one decimal of each class tells
     for method, mean in ((LGM, 11.5), (FGM, 55.5), (None, 72.2)):
         values = [float(value) for value in paper_classes(method)]
@@ -149,22 +151,34 @@ def test_every_setting_makes_an_attack():
     for table in TABLES.values():
         for row in SETTINGS[table.settings]:
             for method in table.methods:
-                cell = SceneCell(None, 0.02, row, method)
-                assert cell.attack().threat.eps_m == pytest.approx(row.eps_voxels * 0.02)
-                led = cell.gradient().relations().occupancy is not None
-                assert led == method.startswith("LGM")
+                cell = SceneCell(None, table.unit, 0.02, row, method)
+                assert cell.attack().threat.eps_m == pytest.approx(row.eps * 0.02)
+                assert cell.gradient().leads == method.startswith("LGM")
 
 
 def test_intervals_are_a_bootstrap_over_scenes():
     generator = torch.Generator().manual_seed(1)
     counts = torch.randint(0, 50, (5, 3, 3), generator=generator)
     own = Measured.of(counts)
-    assert own.miou == pytest.approx(mean_class_iou(counts.sum(0)))
+    assert own.value == pytest.approx(mean_class_iou(counts.sum(0)))
     picks = torch.randint(0, 5, (DRAWS, 5), generator=torch.Generator().manual_seed(0))
     slow = [mean_class_iou(counts[pick].sum(0)) for pick in picks[:50]]
     torch.testing.assert_close(own.draws[:50], torch.tensor(slow, dtype=torch.float64))
-    assert own.low < own.miou < own.high
-    assert own.minus(own) == (0, 0, 0, None)
+    low, high = own.interval
+    assert low < own.value < high
+    assert own.minus(own) == (0, 0, 0, 1)
     worse = Measured.of(counts - torch.diag_embed(counts.diagonal(dim1=1, dim2=2) // 2))
-    difference, low, high, _ = worse.minus(own)
+    difference, low, high, p = worse.minus(own)
     assert low <= difference <= high < 0
+    # Worse in each of five scenes: of 2⁵ ways to swap, the one that was seen and its opposite
+    assert p == pytest.approx(2 / 32)
+    few = Measured.of(counts[:2])
+    assert (few.interval_words, few.minus(few).p) == ("–", None)
+
+
+def test_random_swaps_tell_what_all_swaps_tell(monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    one, other = torch.randint(0, 50, (2, 9, 3, 3), generator=generator)
+    exact = Measured.of(one).minus(Measured.of(other)).p
+    monkeypatch.setattr(outcome, "SWAPS", 500)
+    assert Measured.of(one).minus(Measured.of(other)).p == pytest.approx(exact, abs=0.08)

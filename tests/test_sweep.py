@@ -4,13 +4,15 @@ import csv
 import json
 
 import pytest
+from rich.console import Console
 from run_config import attack_config, node, threat
 from scene_config import published_voxel_network, scene_config
 
-from leadgrad.pipelines.api.sweeping import cells
+from leadgrad.pipelines.api.cells import Campaign, Cell
+from leadgrad.pipelines.api.sweeping import cells, file_name
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.runs.directory import RunDirectory
-from leadgrad.victims import LGM
+from leadgrad.victims import FGM, LGM
 
 BASE = node("leadgrad.attacks.FGSM", threat=threat(eps_255=2))
 
@@ -72,11 +74,13 @@ def test_nodes_and_the_models_other_settings(tmp_path):
 
 def test_scenes(tmp_path):
     weights = published_voxel_network(tmp_path)
-    config = scene_config(model__weights=str(weights), model__method=None)
+    config = scene_config(model__weights=str(weights), model__method=None, data__init_args__limit=3)
     assert sweep(config, tmp_path / "sweep", "--eps=[0.02,0.1]", "--methods=[FGM,LGM]") == 0
     found = rows(tmp_path / "sweep")
     assert [row["ε"] for row in found] == ["0.02", "0.02", "0.1", "0.1"]
-    assert all("[" in row["minus the first, points"] for row in found[1::2])
+    for row in found[1::2]:
+        assert "[" in row["minus the first, points"]
+        assert 0 < float(row["p"]) <= 1
     (path, *_) = sorted((tmp_path / "sweep").rglob("results.json"))
     assert RunDirectory(path.parent).results()["inputs"] == "scenes"
 
@@ -93,6 +97,44 @@ def test_names_leave_defaults_out_in_one_order():
     methods = ["LGM", node("leadgrad.victims.LGM", forward="soft"), LGM()]
     made = list(cells(BASE, [2], [full, short], methods))
     assert {cell.key() for cell in made} == {"IFGSM(steps=2)/eps-2/LGM()"}
+
+
+def test_an_attack_that_is_named_is_as_the_base_where_it_can_be():
+    base = node(
+        "leadgrad.attacks.IFGSM",
+        threat=threat(eps_255=2),
+        steps=3,
+        goal=node("leadgrad.attacks.TargetShift", shift=1),
+    )
+    (single,), (iterated,) = (list(cells(base, [], [name], ["FGM"])) for name in ("FGSM", "PGD"))
+    goal = base["init_args"]["goal"]
+    assert single.attack["init_args"] == {"threat": threat(eps_255=2), "goal": goal}
+    assert iterated.attack["init_args"]["steps"] == 3
+
+
+def test_mistakes_are_found_before_the_first_attack_runs(tmp_path, capsys):
+    network = node("leadgrad.victims.SkipNet", depth=8, num_classes=2)
+    config = attack_config(model__network=network, model__attack=BASE, model__method=None)
+    assert sweep(config, tmp_path / "sweep", "--eps=[1,-2]", "--methods=[FGM]") == 1
+    assert "-2" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_long_names_fit_file_systems_and_stay_apart():
+    long = node("leadgrad.victims.LGM", surrogate=node("leadgrad.victims.Sigmoid", slope=0.1))
+    names = {file_name(f"{'x' * 300}{number}") for number in range(3)}
+    assert len(names) == 3
+    assert max(map(len, names)) < 140
+    (cell,) = cells(BASE, [1.00000001], [], [long])
+    (other,) = cells(BASE, [1.00000002], [], [long])
+    assert cell.key() != other.key()
+
+
+def test_different_attacks_of_one_name_are_refused(tmp_path):
+    own = {"class_path": "my_file.FGSM"}
+    cells_ = [Cell("FGSM/eps-1/FGM()", {}, attack, FGM()) for attack in (own, BASE)]
+    with pytest.raises(ValueError, match="two different attacks would have the directory"):
+        Campaign(tmp_path, {}).run(cells_, Console())
 
 
 def test_what_cannot_be_swept_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,20 +11,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from leadgrad.pipelines.api.attacking import attack
+from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.api.nodes import Node, network_node, node_of
 from leadgrad.pipelines.attack.task import Outcome, Task, task_of_run
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.checks.verdicts import failed
 from leadgrad.pipelines.config.instantiate import imported
-from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.report.curves import Point, curves_figure
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.report.words import gradients, short_class
-from leadgrad.pipelines.runs.directory import RunDirectory
-from leadgrad.pipelines.runs.progress import counting_progress
 
 HEADER = (
     "attack",
@@ -36,6 +34,8 @@ HEADER = (
     "minus the first, points",
     "p",
 )
+EXECUTED = "executed %"
+"""Column of networks that decide: of the cost of all units, before and after."""
 
 
 @dataclass(frozen=True)
@@ -62,70 +62,50 @@ class SweepCell:
 
     def key(self) -> str:
         """For the cell's directory."""
-        attack_name, method_name = self.names
-        text = f"{attack_name}/eps-{self.eps:g}/{method_name}"
-        return "".join(
-            letter if letter.isalnum() or letter in "/-_.=()," else "_" for letter in text
-        )
+        attack_name, method_name = map(file_name, self.names)
+        return f"{attack_name}/eps-{self.eps:.9g}/{method_name}"
+
+
+def executed(results: Mapping[str, Any]) -> str:
+    """Share of the cost of all units that was executed, before and after; empty without one."""
+    share = results.get("compute", {}).get("executed_share")
+    return f"{share['clean']:.1f} → {share['adversarial']:.1f}" if share else ""
+
+
+LONGEST = 120
+"""Letters of a directory's name; file systems take 255 bytes."""
+
+
+def file_name(text: str) -> str:
+    """A text as the name of a directory; what is cut from a long one is told apart by a digest."""
+    clean = "".join(letter if letter.isalnum() or letter in "-_.=()," else "_" for letter in text)
+    if len(clean) <= LONGEST:
+        return clean
+    return f"{clean[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A victim, its data, and the attacks on it.
+    """A victim and the attacks on it.
 
     Args:
+        campaign: Data, directory and what else all attacks share.
         network: As of ``attack``.
         weights: Likewise.
-        data: Likewise.
         cells: The attacks, by attack, then budget, then method.
-        run_dir: Of the sweep; each cell's run is below it.
-        checks: Level of each run's sanity checks.
-        trainer: Arguments of Lightning's Trainer.
-        seed: As of ``attack``.
-        prepare: Likewise.
-        surrogate_precision: Likewise.
     """
 
+    campaign: Campaign
     network: Node
     weights: str | None
-    data: Node
     cells: Sequence[SweepCell]
-    run_dir: Path
-    checks: Level = "fast"
-    trainer: Mapping[str, Any] | None = None
-    seed: int = 0
-    prepare: bool = True
-    surrogate_precision: str = "float32"
 
-    def run(self, console: Console) -> None:
-        """Runs what has not finished yet, with a progress bar.
-
-        Args:
-            console: For progress.
-        """
-        quiet = {"enable_progress_bar": False, **(self.trainer or {})}
-        with counting_progress(console) as progress:
-            bar = progress.add_task("attacks", total=len(self.cells))
-            for cell in self.cells:
-                progress.update(bar, description=cell.key())
-                attack(
-                    self.network,
-                    self.data,
-                    cell.attack,
-                    cell.method,
-                    run_dir=self.directory(cell).path,
-                    weights=self.weights,
-                    checks=self.checks,
-                    trainer=quiet,
-                    seed=self.seed,
-                    prepare=self.prepare,
-                    surrogate_precision=self.surrogate_precision,
-                )
-                progress.advance(bar)
-
-    def directory(self, cell: SweepCell) -> RunDirectory[Any]:
-        """Of a cell's run."""
-        return RunDirectory(self.run_dir / "cells" / cell.key())
+    def jobs(self) -> list[Cell]:
+        """Each attack with its victim, in the order of ``cells``."""
+        return [
+            Cell(cell.key(), self.network, cell.attack, cell.method, self.weights)
+            for cell in self.cells
+        ]
 
     def sheet(self, command: str) -> Sheet:
         """The table, each method beside the first one on the same samples.
@@ -133,16 +113,17 @@ class Sweep:
         Args:
             command: That made it.
         """
-        runs = {cell.key(): self.directory(cell) for cell in self.cells}
-        task: Task[Any] = task_of_run(self.directory(self.cells[0]))
-        left = {key: task.outcome(run) for key, run in runs.items()}
-        results = {key: run.results() for key, run in runs.items()}
+        runs = [self.campaign.of(job) for job in self.jobs()]
+        task: Task[Any] = task_of_run(runs[0])
+        results = {cell: run.results() for cell, run in zip(self.keys, runs, strict=True)}
+        left = {cell: task.outcome(run) for cell, run in zip(self.keys, runs, strict=True)}
+        spent = any(executed(each) for each in results.values())
         first = self.cells[0].method
-        lines = [self._line(cell, left, results[cell.key()], first) for cell in self.cells]
-        data = results[self.cells[0].key()]["data"]
+        lines = [self._line(cell, left, results[cell.key()], first, spent) for cell in self.cells]
+        data = results[self.keys[0]]["data"]
         bad = sum(bool(failed(each["checks"])) for each in results.values())
         return Sheet(
-            f"{short_class(self.network)} under attack",
+            f"{short_class(brief(self.network))} under attack",
             [
                 f"Command: `{command}`",
                 f"Data: {data['count']:,} {task.inputs} of {data['dataset']}'s {data['split']} "
@@ -151,14 +132,19 @@ class Sweep:
                 f"are paired with {short_class(first)} on the same {task.inputs}.",
             ],
             Block(
-                HEADER,
+                (*HEADER, EXECUTED) if spent else HEADER,
                 lines,
                 linked="left %",
-                links=[f"cells/{cell.key()}/report.html" for cell in self.cells],
+                links=[f"cells/{key}/report.html" for key in self.keys],
             ),
             figures=[(f"{task.counted_as} against the budget", self._figure(left, task))],
             warning=f"{bad} of {len(results)} runs have a failed check" if bad else "",
         )
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Of the cells."""
+        return [cell.key() for cell in self.cells]
 
     def _line(
         self,
@@ -166,37 +152,27 @@ class Sweep:
         left: Mapping[str, Outcome],
         results: Mapping[str, Any],
         first: Node,
+        spent: bool,
     ) -> list[str]:
         own, (attack_name, method_name) = left[cell.key()], cell.names
-        low, high = own.interval
         beside = ["", ""]
         if cell.method != first:
             gap = own.minus(left[SweepCell(cell.attack, cell.eps, first).key()])
             beside = [gap.words, gap.p_words]
         change = f"{results['architecture_change']['percent']:.2f}"
-        numbers = [f"{own.value:.2f}", f"{low:.2f}–{high:.2f}", change]
-        return [attack_name, f"{cell.eps:g}", method_name, gradients(results), *numbers, *beside]
+        numbers = [f"{own.value:.2f}", own.interval_words, change]
+        names = [attack_name, f"{cell.eps:g}", method_name]
+        cost = [executed(results)] if spent else []
+        return [*names, gradients(results), *numbers, *beside, *cost]
 
     def _figure(self, left: Mapping[str, Outcome], task: Task[Any]) -> bytes:
-        attacks = list(dict.fromkeys(cell.names[0] for cell in self.cells))
-        figure = Figure(figsize=(4.4 * len(attacks), 3.6), layout="constrained")
-        panels = figure.subplots(1, len(attacks), squeeze=False, sharey=True)[0]
-        for axes, name in zip(panels, attacks, strict=True):
-            own = [cell for cell in self.cells if cell.names[0] == name]
-            for method in dict.fromkeys(cell.names[1] for cell in own):
-                points = sorted(
-                    (cell.eps, left[cell.key()]) for cell in own if cell.names[1] == method
-                )
-                budgets = [eps for eps, _ in points]
-                (line,) = axes.plot(budgets, [each.value for _, each in points], "o-", label=method)
-                ends = list(zip(*(each.interval for _, each in points), strict=True))
-                axes.fill_between(budgets, *ends, color=line.get_color(), alpha=0.15)
-            axes.set(title=name, xlabel="ε")
-            axes.set_ylim(bottom=0)
-            axes.spines[["top", "right"]].set_visible(False)
-        panels[0].set_ylabel(f"{task.counted_as} (%)")
-        panels[0].legend(frameon=False, fontsize=8)
-        return figure_png(figure)
+        panels: dict[str, dict[str, list[Point]]] = {}
+        for cell in self.cells:
+            attack_name, method_name = cell.names
+            own = left[cell.key()]
+            points = panels.setdefault(attack_name, {}).setdefault(method_name, [])
+            points.append(Point(cell.eps, own.value, *own.interval))
+        return curves_figure(panels, budget="ε", value=task.counted_as)
 
 
 def cells(
@@ -207,8 +183,9 @@ def cells(
     Args:
         base: An attack, whose threat model is that of all.
         eps: Budgets in its unit; empty: the base's own.
-        attacks: Names of ``leadgrad.attacks``, class paths, or nodes without a threat; empty: the
-            base.
+        attacks: Names of ``leadgrad.attacks`` or class paths, which take the base's arguments
+            where they have arguments of these names (goal, loss, steps, ...); or nodes without a
+            threat; empty: the base.
         methods: Names of ``leadgrad.victims``, class paths, nodes, or values.
 
     Raises:
@@ -225,13 +202,23 @@ def cells(
             "name it in the configuration"
         )
     (name,) = names
-    made = [named(each, "leadgrad.attacks") for each in attacks] or [dict(base)]
+    made = [_attack(each, base) for each in attacks] or [dict(base)]
     budgets = [float(each) for each in eps] or [float(threat["init_args"][name])]
     for one, budget, method in product(made, budgets, methods):
         own = {**threat, "init_args": {**threat["init_args"], name: budget}}
         arguments = {**(one.get("init_args") or {}), "threat": own}
         node = {**one, "init_args": arguments}
         yield SweepCell(node, budget, named(method, "leadgrad.victims"))
+
+
+def _attack(value: Any, base: Node) -> dict[str, Any]:
+    """An attack of a sweep: one that is only named is as the base, as far as its class allows."""
+    made = named(value, "leadgrad.attacks")
+    if isinstance(value, str):
+        taken = signature(imported(made["class_path"])).parameters
+        given = base.get("init_args") or {}
+        made["init_args"] = {name: one for name, one in given.items() if name in taken}
+    return made
 
 
 def brief(node: Any) -> Any:
@@ -293,15 +280,12 @@ def sweep(
     """
     victim = network_node(network, weights)
     made = Sweep(
+        Campaign(Path(run_dir), data, checks, trainer),
         victim["network"],
         victim["weights"],
-        data,
         list(cells(node_of(base), eps, attacks, methods)),
-        Path(run_dir),
-        checks,
-        trainer,
     )
-    made.run(console or Console(stderr=True))
+    made.campaign.run(made.jobs(), console or Console(stderr=True))
     sheet = made.sheet(f"leadgrad.pipelines.api.sweep(…, run_dir={str(run_dir)!r})")
-    sheet.write(made.run_dir, "sweep")
+    sheet.write(made.campaign.directory, "sweep")
     return sheet

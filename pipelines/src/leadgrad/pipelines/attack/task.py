@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol
 
 from lightning.pytorch import Callback
@@ -63,8 +64,9 @@ class Difference(NamedTuple):
 
     @property
     def words(self) -> str:
-        """With its interval, as tables show it."""
-        return f"{self.points:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        """With its interval, where there is one, as tables show it."""
+        between = "" if isnan(self.low) else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.points:+.2f}{between}"
 
     @property
     def p_words(self) -> str:
@@ -83,7 +85,13 @@ class Outcome(ABC):
     @property
     @abstractmethod
     def interval(self) -> tuple[float, float]:
-        """Of 95 %, in percent."""
+        """Of 95 %, in percent; NaN where the samples are too few for one."""
+
+    @property
+    def interval_words(self) -> str:
+        """As tables show it."""
+        low, high = self.interval
+        return "–" if isnan(low) else f"{low:.2f}–{high:.2f}"
 
     @abstractmethod
     def minus(self, other: Outcome) -> Difference:

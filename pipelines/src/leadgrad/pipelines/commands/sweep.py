@@ -11,6 +11,7 @@ import yaml
 from lightning.pytorch import LightningDataModule
 from rich.console import Console
 
+from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.api.sweeping import Sweep, cells
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.config.parsing import Parser
@@ -41,24 +42,23 @@ def main(args: Sequence[str]) -> int:
     model, methods = content["model"], [*content["methods"], *map(_sloped, options.slopes)]
     if model["method"] is not None and model["method"]["class_path"].rsplit(".", 1)[-1] != "FGM":
         methods.append(model["method"])
-    made = Sweep(
-        model["network"],
-        model["weights"],
-        content["data"],
-        list(cells(model["attack"], options.eps, content["attacks"], methods)),
+    campaign = Campaign(
         Path(options.run_dir),
+        content["data"],
         options.checks,
         options.trainer,
-        options.seed_everything,
-        model["prepare"],
-        model["surrogate_precision"],
+        seed=options.seed_everything,
+        prepare=model["prepare"],
+        surrogate_precision=model["surrogate_precision"],
     )
+    chosen = list(cells(model["attack"], options.eps, content["attacks"], methods))
+    made = Sweep(campaign, model["network"], model["weights"], chosen)
     console = Console()
-    made.run(console)
+    campaign.run(made.jobs(), console)
     sheet = made.sheet(shlex.join(["leadgrad", "sweep", *args]))
-    sheet.write(made.run_dir, "sweep")
+    sheet.write(campaign.directory, "sweep")
     sheet.show(console)
-    console.print(f"page: {made.run_dir / 'sweep.html'}")
+    console.print(f"page: {campaign.directory / 'sweep.html'}")
     return 0
 
 

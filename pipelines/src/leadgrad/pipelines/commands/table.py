@@ -8,7 +8,7 @@ from importlib import import_module
 
 TABLES = {
     **dict.fromkeys(("1", "strong"), "leadgrad.pipelines.paper.table1"),
-    **dict.fromkeys(("3", "4", "6", "7"), "leadgrad.pipelines.paper.scene_table"),
+    **dict.fromkeys(("3", "4", "5", "6", "7"), "leadgrad.pipelines.paper.scene_table"),
 }
 """Name to the module whose ``main`` makes it, which gets the name as its first argument."""
 

@@ -17,14 +17,13 @@ import torch
 from rich.console import Console
 
 from leadgrad.data import Digits
-from leadgrad.pipelines.api.attacking import attack
+from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.api.fitting import fit
 from leadgrad.pipelines.api.nodes import Node
 from leadgrad.pipelines.commands.arguments import demo_parser
-from leadgrad.pipelines.demo.report import COLUMNS, DemoReport
-from leadgrad.pipelines.demo.scenes import METHODS, run_scenes
+from leadgrad.pipelines.demo.report import DemoReport
+from leadgrad.pipelines.demo.scenes import run_scenes
 from leadgrad.pipelines.paper.layout import Row
-from leadgrad.pipelines.runs.progress import counting_progress
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import FGM, LGM, ResNet, SkipNet, load_published
 
@@ -115,42 +114,6 @@ def held_out_accuracy(network: torch.nn.Module) -> float:
     return 100 * float(right.float().mean())
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One attack of the table.
-
-    Args:
-        victim: Name of its column.
-        network: Class and arguments, or the card of a published one.
-        weights: Of a network that is not published.
-        method: Name of the gradient method.
-        row: Of the table.
-    """
-
-    victim: str
-    network: Node | Card
-    weights: Path | None
-    method: str
-    row: Row
-
-    def run(self, directory: Path, *, limit: int | None) -> dict[str, Any]:
-        """Attacks; the results."""
-        return attack(
-            self.network,
-            {"class_path": "leadgrad.data.Digits", "init_args": {"limit": limit}},
-            self.row.make("doubled"),
-            METHODS_2D[self.method],
-            run_dir=directory / "attacks" / self.path(),
-            weights=self.weights,
-            checks="off",
-            trainer={"accelerator": "cpu", "enable_progress_bar": False},
-        ).numbers
-
-    def path(self) -> str:
-        """Name of the cell's run directory."""
-        return f"{self.victim}-{self.method}-{self.row.slug()}"
-
-
 ROWS = (
     Row("FGSM", 4),
     Row("FGSM", 8),
@@ -186,31 +149,34 @@ def main(args: Sequence[str]) -> int:
             style="yellow",
         )
     report = DemoReport(directory, rows, accuracy)
+    campaign = Campaign(
+        directory,
+        {
+            "class_path": "leadgrad.data.Digits",
+            "init_args": {"limit": 100 if options.short else None},
+        },
+        checks="off",
+        trainer={"accelerator": "cpu"},
+    )
+    cells = {
+        (row, name, method): Cell(
+            f"{name}-{method}-{row.slug()}",
+            victims[name][0],
+            row.make("doubled"),
+            METHODS_2D[method],
+            victims[name][1],
+        )
+        for row in rows
+        for name, method in report.columns()
+    }
     console.rule("attacking")
-    with counting_progress(console) as progress:
-        columns = [(name, method) for name, method in COLUMNS if name in victims]
-        task = progress.add_task("attacks", total=len(columns) * len(rows))
-        for row in rows:
-            for name, method in columns:
-                progress.update(task, description=f"{row.title()} {name} {method}")
-                cell = Cell(name, *victims[name], method, row)
-                results = cell.run(directory, limit=100 if options.short else None)
-                report.add(row, name, method, cell.path(), results)
-                progress.advance(task)
+    campaign.run(list(cells.values()), console)
+    for (row, name, method), cell in cells.items():
+        report.add(row, name, method, f"cells/{cell.path}", campaign.of(cell).results())
     report.print(console)
     if Path(options.scene_victim).exists():
         console.rule("attacking rooms")
-        with counting_progress(console) as progress:
-            task = progress.add_task("scenes", total=len(METHODS))
-
-            def started(method: str) -> None:
-                done = METHODS.index(method)
-                progress.update(task, description=f"rooms {method}", completed=done)
-
-            report.scenes = run_scenes(
-                directory, options.scene_victim, short=options.short, started=started
-            )
-            progress.update(task, completed=len(METHODS))
+        report.scenes = run_scenes(directory, options.scene_victim, console, short=options.short)
         report.scenes.print(console)
     else:
         console.print(

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from leadgrad.pipelines.demo.scenes import SceneDemo
 from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.report.curves import Point, curves_figure
 from leadgrad.pipelines.report.pages import pages
-from leadgrad.pipelines.report.pictures import data_uri, figure_png
+from leadgrad.pipelines.report.pictures import data_uri
 from leadgrad.victims.weights.atomic import write_atomically
 
 COLUMNS = (
@@ -122,35 +122,24 @@ class DemoReport:
 
     def _chart(self) -> str:
         """Accuracy against FGSM's budget, as a data URI."""
-        rows = [row for row in self.rows if row.attack == "FGSM"]
-        victims = [name for name in ("SkipNet", "DynConv") if name in self.clean]
-        figure = Figure(figsize=(8.5, 3.0), layout="constrained")
-        panels = figure.subplots(1, len(victims), sharey=True, squeeze=False)
-        for axes, victim in zip(panels[0], victims, strict=True):
-            lines = (
-                (victim, "LGM", "#c0392b"),
-                (victim, "FGM", "#3478c8"),
-                ("static", "FGM", "#8a8f98"),
-            )
-            for name, method, colour in lines:
-                entries = [self.cells[row, name, method] for row in rows]
-                points = [self.clean[name], *(entry.accuracy for entry in entries)]
-                label = "static twin" if name == "static" else f"{victim}, {method}"
-                axes.plot(
-                    [0, *(row.eps_255 for row in rows)], points, "o-", color=colour, label=label
+        panels: dict[str, dict[str, list[Point]]] = {}
+        for victim in ("SkipNet", "DynConv"):
+            if victim not in self.clean:
+                continue
+            for name, method, label in (
+                (victim, "FGM", "FGM"),
+                (victim, "LGM", "LGM"),
+                ("static", "FGM", "static twin, FGM"),
+            ):
+                clean = self.clean[name]
+                own = panels.setdefault(victim, {}).setdefault(
+                    label, [Point(0, clean, clean, clean)]
                 )
-                axes.fill_between(
-                    [row.eps_255 for row in rows],
-                    [entry.low for entry in entries],
-                    [entry.high for entry in entries],
-                    color=colour,
-                    alpha=0.15,
-                )
-            axes.set(xlabel="FGSM ε (units of 2/255)", ylim=(0, 102), title=victim)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False, fontsize=8)
-        figure.axes[0].set_ylabel("accuracy (%)")
-        return data_uri(figure_png(figure))
+                for row in self.rows:
+                    if row.attack == "FGSM":
+                        entry = self.cells[row, name, method]
+                        own.append(Point(row.eps_255, entry.accuracy, entry.low, entry.high))
+        return data_uri(curves_figure(panels, budget="FGSM ε (units of 2/255)", value="accuracy"))
 
 
 def _text(entry: Entry | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from leadgrad.data import SyntheticRooms
+from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.scene_cells import SceneCell, voxel_edge_m
+from leadgrad.pipelines.paper.scene_cells import SceneCell, unit_m
 from leadgrad.pipelines.paper.scene_layout import FGM, LGM, RANDOM, TABLES
 from leadgrad.pipelines.report.pictures import png
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.tasks.scenes.pictures import class_colours, feature_picture, render, view
-from leadgrad.pipelines.tasks.scenes.records import SceneRecord
+from leadgrad.pipelines.tasks.scenes.records import SceneRecord, SceneRun
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
 from leadgrad.pipelines.tasks.scenes.words import percent
 
@@ -67,37 +67,36 @@ class SceneDemo:
         console.print(table)
 
 
-def run_scenes(
-    directory: Path, weights: str, *, short: bool, started: Callable[[str], None]
-) -> SceneDemo:
+def run_scenes(directory: Path, weights: str, console: Console, *, short: bool) -> SceneDemo:
     """Attacks the rooms, or takes up what an earlier session did.
 
     Args:
         directory: The demo's.
         weights: Published weights of a voxel network.
+        console: For progress.
         short: One room, three evaluations: whether it works, not a result.
-        started: Called with each method's name when its attack starts.
     """
     card = Card.read(weights)
-    voxel_m = voxel_edge_m(card)
-    row = TABLES["3"].row(EPS_VOXELS)
+    table = TABLES["3"]
+    row, edge_m = table.row(EPS_VOXELS), unit_m(card, table.unit)
     rooms = 1 if short else ROOMS
     node = {
-        "class_path": "leadgrad.data.SyntheticRooms",
+        "class_path": table.data,
         "init_args": {"points": POINTS, "limit": rooms},
     }
     data: SyntheticRooms = instantiate(node)
     palette = [list(colour) for colour in data.palette]
+    campaign = Campaign(directory / "scenes", node, checks="off", trainer={"accelerator": "cpu"})
+    steps = 3 if short else STEPS
+    cells = [SceneCell(card, table.unit, edge_m, row, method, steps) for method in METHODS]
+    campaign.run([cell.job() for cell in cells], console)
     lines, first, clean = [], None, 0.0
-    for method in METHODS:
-        started(method)
-        cell = SceneCell(card, voxel_m, row, method, 3 if short else STEPS)
-        cell.run(directory / "scenes", node, "cpu", "off")
-        run = cell.directory(directory / "scenes")
+    for cell in cells:
+        run: SceneRun = campaign.of(cell.job())
         results, first = run.results(), run.record(0).scenes[0]
         clean = results["clean_miou"]
         path = f"scenes/cells/{cell.key()}/report.html"
-        lines.append(_line(method, results, path, first, palette))
+        lines.append(_line(cell.method, results, path, first, palette))
     assert first is not None, "there are methods"
     seen = view(first.clean_inputs)
     title, shades = feature_picture(first.features, data.feature_names)
@@ -106,7 +105,7 @@ def run_scenes(
         ("labels", png(render(seen, class_colours(first.label, palette)))),
         ("answers before", png(render(seen, class_colours(first.clean_answers, palette)))),
     ]
-    return SceneDemo(EPS_VOXELS * voxel_m, clean, rooms, lines, pictures)
+    return SceneDemo(EPS_VOXELS * edge_m, clean, rooms, lines, pictures)
 
 
 def _line(

@@ -1,21 +1,17 @@
-"""One number of a table: an ordinary ``leadgrad attack`` run, resumable and verifiable."""
+"""One number of a table of images: a victim under a row's attack and a method."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Literal
 
 from leadgrad import victims
-from leadgrad.pipelines.api.attacking import Results, attack
-from leadgrad.pipelines.api.nodes import Node
-from leadgrad.pipelines.checks import Level, TuningRecord
+from leadgrad.pipelines.api.cells import Cell
+from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.paper.layout import Row
-from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.images.records import BatchRecord
 from leadgrad.victims import LGM, BestOf, Constant, GradientMethod, Sigmoid
 
 
@@ -79,28 +75,7 @@ AUTOMATIC = Method("LGM()", LGM(), None, "needs none")
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What all cells of a table share.
-
-    Args:
-        directory: Of the table; each cell's run is below it.
-        convention: Of ``PixelLinf``.
-        data: Class and arguments of the attacked data.
-        accelerator: Lightning's.
-        processes: Processes of each attack; with more than one it runs as a command of its own.
-        checks: Level of each run's sanity checks; a failed one is shown in the run's report.
-    """
-
-    directory: Path
-    convention: str
-    data: Node
-    accelerator: str = "auto"
-    processes: int = 1
-    checks: Level = "fast"
-
-
-@dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A victim under a row's attack and a method.
 
     Args:
@@ -108,6 +83,7 @@ class Cell:
         card: Its weights.
         row: Of the table.
         method: Gradient method.
+        convention: Of ``PixelLinf``.
         mask_seed: Of the valid pixels.
         twin: The static twin, for check C19; None where the table has none.
     """
@@ -116,6 +92,7 @@ class Cell:
     card: Card
     row: Row
     method: Method
+    convention: str
     mask_seed: int = 1
     twin: Card | None = None
 
@@ -132,41 +109,21 @@ class Cell:
         name = self.method.name.replace(" ", "").replace("ô=", "constant").replace("()", "-default")
         return f"{self.victim}/{self.row.slug()}{seed}/{name}{slope}{step}"
 
-    def run(self, shared: Shared) -> Results:
-        """Runs the attack, or what is left of it.
-
-        Raises:
-            RunError: If the attack failed in a command of its own.
-        """
+    def job(self) -> Cell:
+        """Its attack."""
         made = self.row.make(
-            shared.convention,
+            self.convention,
             step_size_255=self.method.step_size_255,
             control=self.method.control,
             mask_seed=self.mask_seed,
         )
-        return attack(
-            self.card,
-            shared.data,
-            made,
-            self.method.gradient,
-            run_dir=self.directory(shared).path,
-            checks=shared.checks,
-            tuning=self.method.tuning,
-            twin=self.twin,
-            trainer={"accelerator": shared.accelerator, "enable_progress_bar": False},
-            processes=shared.processes,
+        method = self.method
+        return Cell(
+            self.key(), self.card, made, method.gradient, tuning=method.tuning, twin=self.twin
         )
 
-    def directory(self, shared: Shared) -> RunDirectory[BatchRecord]:
-        """The cell's run directory."""
-        return RunDirectory(shared.directory / "cells" / self.key())
 
-    def finished(self, shared: Shared) -> bool:
-        """Whether its results are there."""
-        return (self.directory(shared).path / "results.json").exists()
-
-
-def selected(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
+def selected(cells: Sequence[TableCell], patterns: Sequence[str]) -> list[TableCell]:
     """The cells whose key matches one of the shell patterns; all without patterns.
 
     Raises:

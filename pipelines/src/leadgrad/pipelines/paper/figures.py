@@ -1,66 +1,21 @@
-"""Plots of a table: accuracy and change against the budget, LGM beside FGM, slope sensitivity."""
+"""Plots of a table of images: methods beside FGM, slope sensitivity."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from leadgrad.pipelines.attack.task import Difference
 from leadgrad.pipelines.paper.tuning import Sweep
+from leadgrad.pipelines.report.curves import COLOURS, tidy
 from leadgrad.pipelines.report.pictures import figure_png
-from leadgrad.pipelines.tasks.images.paired import Paired
-
-COLOURS = ("#3478c8", "#c0392b", "#e67e22", "#16a085", "#8e44ad", "#8a8f98")
 
 
-@dataclass(frozen=True)
-class Point:
-    """One cell of a curve: budget, accuracy with its interval, architecture change in percent."""
-
-    eps_255: float
-    accuracy: float
-    low: float
-    high: float
-    change: float
-
-
-def budget_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]]) -> bytes:
-    """Accuracy (above) and architecture change (below) against FGSM's budget, as a PNG.
-
-    Args:
-        curves: Victim (or ``"static"``) to method (or network) to points.
-    """
-    figure = Figure(figsize=(3.4 * len(curves), 5.6), layout="constrained")
-    axes = figure.subplots(2, len(curves), squeeze=False, sharex=True)
-    for column, (victim, methods) in enumerate(curves.items()):
-        upper, lower = axes[0][column], axes[1][column]
-        for (method, points), colour in zip(methods.items(), cycle(COLOURS), strict=False):
-            budgets = [point.eps_255 for point in points]
-            accuracy = [point.accuracy for point in points]
-            upper.plot(budgets, accuracy, "o-", color=colour, label=method)
-            low, high = ([getattr(p, end) for p in points] for end in ("low", "high"))
-            upper.fill_between(budgets, low, high, color=colour, alpha=0.15)
-            changes = [point.change for point in points]
-            lower.plot(budgets, changes, "o-", color=colour, label=method)
-        upper.set(title=victim, ylabel="accuracy (%)")
-        upper.set_ylim(bottom=0)
-        _tidy(upper)
-        if any(point.change for points in methods.values() for point in points):
-            lower.set(xlabel="FGSM ε (units)", ylabel="architecture change (%)")
-            lower.set_ylim(bottom=0)
-            _tidy(lower)
-        else:  # static networks
-            lower.set_visible(False)
-            upper.set_xlabel("FGSM ε (units)")
-            upper.tick_params(labelbottom=True)
-    return figure_png(figure)
-
-
-def gap_figure(gaps: Mapping[str, Mapping[str, Mapping[str, Paired]]]) -> bytes:
+def gap_figure(gaps: Mapping[str, Mapping[str, Mapping[str, Difference]]]) -> bytes:
     """Accuracy minus FGM's in each row, with its interval, one panel per victim, as a PNG.
 
     Args:
@@ -70,7 +25,7 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Mapping[str, Paired]]]) -> bytes:
         dict.fromkeys(one for own in gaps.values() for row in own.values() for one in row)
     )
     colours = _coloured(["FGM", *(name for own in gaps.values() for name in own)])
-    del colours["FGM"]  # the others have the colours that they have in ``budget_figure``
+    del colours["FGM"]  # the others have the colours that they have in the curves
     between = 0.16  # of the distance of two attacks
     height_in = 1.4 + (0.2 + between * len(colours)) * 0.8 * len(attacks)
     figure = Figure(figsize=(2 + 3.4 * len(gaps), height_in), layout="constrained")
@@ -80,11 +35,11 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Mapping[str, Paired]]]) -> bytes:
         for place, (method, colour) in enumerate(colours.items()):
             for attack, paired in methods.get(method, {}).items():
                 height = attacks.index(attack) + between * place
-                axes.plot(paired.interval(), (height, height), color=colour)
-                axes.plot(paired.difference, height, "o", color=colour)
+                axes.plot((paired.low, paired.high), (height, height), color=colour)
+                axes.plot(paired.points, height, "o", color=colour)
         axes.set(title=victim, xlabel="minus FGM, points (left: stronger)")
         axes.set_yticks(range(len(attacks)), attacks)
-        _tidy(axes)
+        tidy(axes)
     panels[0].invert_yaxis()
     _legend_below(figure, colours)
     return figure_png(figure)
@@ -111,7 +66,7 @@ def sweep_figure(sweeps: Sequence[Sweep]) -> bytes:
             ylabel="accuracy (%)",
             xscale="log",
         )
-        _tidy(axes)
+        tidy(axes)
     _legend_below(figure, colours, Line2D([], [], color="gray", linestyle="--", label="FGM"))
     return figure_png(figure)
 
@@ -138,9 +93,3 @@ def _legend_below(figure: Figure, colours: Mapping[str, str], *more: Line2D) -> 
     figure.legend(
         handles=[*lines, *more], loc="outside lower center", ncols=6, frameon=False, fontsize=8
     )
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)

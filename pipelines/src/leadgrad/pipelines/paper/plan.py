@@ -12,8 +12,8 @@ from leadgrad.pipelines.paper.cells import (
     CONTROLS,
     FGM,
     PAIR,
-    Cell,
     Method,
+    TableCell,
     fgm,
     sloped,
 )
@@ -127,7 +127,7 @@ class Plan:
                 return static
         return None
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[TableCell]:
         """Every cell, in the table's order."""
         cells = []
         for row in self.task.rows:
@@ -143,14 +143,20 @@ class Plan:
                 if row.controlled:
                     methods += [settings.control(c) for c in CONTROLS if c in self.ablations]
                 twin = self.twin(card)
-                cells += [Cell(victim, card, row, method, twin=twin) for method in methods]
+                cells += [
+                    TableCell(victim, card, row, method, self.task.convention, twin=twin)
+                    for method in methods
+                ]
                 if "masks" in self.ablations and row.valid_ratio < 1:
                     cells += [
-                        Cell(victim, card, row, method, seed, twin)
+                        TableCell(victim, card, row, method, self.task.convention, seed, twin)
                         for seed in MASK_SEEDS[1:]
                         for method in methods[:2]
                     ]
-            cells += [Cell(static_name(card), card, row, FGM) for card in self.static]
+            cells += [
+                TableCell(static_name(card), card, row, FGM, self.task.convention)
+                for card in self.static
+            ]
         return cells
 
 

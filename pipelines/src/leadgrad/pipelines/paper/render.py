@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from leadgrad.pipelines.api.cells import Campaign
+from leadgrad.pipelines.attack.task import Difference, Outcome, task_of_run
 from leadgrad.pipelines.checks.verdicts import failed
-from leadgrad.pipelines.paper.equal_cost import EqualCost
+from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, TableCell
 from leadgrad.pipelines.paper.layout import Row, paper_accuracy
 from leadgrad.pipelines.paper.printed import value
+from leadgrad.pipelines.report.curves import Point
 from leadgrad.pipelines.report.sheet import Block
 from leadgrad.pipelines.report.words import gradients
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.images.paired import Paired
 
 EQUAL_COST = (
     "What leading adds: `LGM()` runs up to two attacks, of which the victim picks for each image. "
@@ -28,75 +30,57 @@ class Entry:
     """One finished cell.
 
     Args:
-        victim: Column.
-        row: Row.
-        method: Name of the gradient method.
+        cell: Victim, row and method.
         results: Content of the run's results.json.
-        slope: λ, where the method has one.
-        chosen: How λ was chosen.
-        against_fgm: Paired with FGM on the same row and victim; None for FGM itself.
-        path: Of the run directory, from the table's.
-        mask_seed: Of the valid pixels; 1 is the paper's.
-        step_size_255: Tuned, in units; None is the row's own.
-        unled: Whether it is a control that does not lead, at the gradients of ``LGM()``.
+        left: What the attack left.
+        against_fgm: Beside FGM on the same row and victim; None for FGM itself.
     """
 
-    victim: str
-    row: Row
-    method: str
+    cell: TableCell
     results: dict[str, Any]
-    slope: float | None
-    chosen: str
-    against_fgm: Paired | None
-    path: str
-    mask_seed: int = 1
-    step_size_255: float | None = None
-    unled: bool = False
+    left: Outcome
+    against_fgm: Difference | None
 
     @property
-    def accuracy(self) -> float:
-        """Right before and after the attack, in percent of all samples."""
-        return float(self.results["adversarial_accuracy"])
+    def place(self) -> tuple[str, Row]:
+        """Victim and row."""
+        return self.cell.victim, self.cell.row
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy, in percent."""
-        low, high = self.results["intervals"]["adversarial_accuracy"]
-        return float(low), float(high)
-
-    @property
-    def change(self) -> float:
-        """Architecture change in the paper's counting, in percent."""
-        return float(self.results["architecture_change"]["percent"])
+    def point(self) -> Point:
+        """Of a curve against the budget, with the architecture change in the paper's counting."""
+        change = float(self.results["architecture_change"]["percent"])
+        return Point(self.cell.row.eps_255, self.left.value, *self.left.interval, change)
 
     def column(self) -> str:
         """The method, and its step and mask where they are not the paper's."""
-        step = "" if self.step_size_255 is None else f", step {self.step_size_255:g}"
-        mask = "" if self.mask_seed == 1 else f", mask {self.mask_seed}"
-        return f"{self.method}{step}{mask}"
+        size, seed = self.cell.method.step_size_255, self.cell.mask_seed
+        step = "" if size is None else f", step {size:g}"
+        mask = "" if seed == 1 else f", mask {seed}"
+        return f"{self.cell.method.name}{step}{mask}"
 
     def paper(self) -> str:
         """What the paper prints for it."""
-        printed = (
-            paper_accuracy(self.row, self.victim, self.method) if self.mask_seed == 1 else None
-        )
+        printed = None
+        if self.cell.mask_seed == 1:
+            printed = paper_accuracy(self.cell.row, self.cell.victim, self.cell.method.name)
         return "–" if printed is None else f"{printed:.2f}"
 
     def line(self) -> list[str]:
         """As text, in the order of ``HEADER``."""
-        low, high = self.interval
+        slope, beside = self.cell.method.slope, self.against_fgm
         return [
-            self.row.title(),
-            self.victim,
+            self.cell.row.title(),
+            self.cell.victim,
             self.column(),
-            "" if self.slope is None else f"{self.slope:g}",
+            "" if slope is None else f"{slope:g}",
             gradients(self.results),
-            f"{self.accuracy:.2f}",
-            f"{low:.2f}–{high:.2f}",
+            f"{self.left.value:.2f}",
+            self.left.interval_words,
             self.paper(),
             f"{self.results['attack_success_rate']:.2f}",
-            f"{self.change:.2f}",
-            *(("", "") if self.against_fgm is None else self.against_fgm.cells()),
+            f"{self.point.below:.2f}",
+            *(("", "") if beside is None else (beside.words, beside.p_words)),
         ]
 
 
@@ -115,7 +99,36 @@ HEADER = (
     "McNemar p",
 )
 CLEAN_HEADER = ("victim", "weights", "before attack %", "95 %", "paper", "cost")
+LEADING_HEADER = (
+    "attack",
+    "victim",
+    "control",
+    "control %",
+    "gradients of the control",
+    "LGM() %",
+    "gradients of LGM()",
+    "LGM() minus control, points",
+    "McNemar p",
+)
 MASK_HEADER = ("attack", "victim", "method", "masks", "mean accuracy %", "standard deviation")
+
+
+def entries_of(cells: Sequence[TableCell], campaign: Campaign) -> list[Entry]:
+    """The cells that have finished, now or in an earlier session, in order."""
+    done = [cell for cell in cells if campaign.finished(cell.job())]
+    runs = [campaign.of(cell.job()) for cell in done]
+    left: list[Outcome] = [task_of_run(run).outcome(run) for run in runs]
+    frozen = {
+        (cell.victim, cell.row, cell.mask_seed): own
+        for cell, own in zip(done, left, strict=True)
+        if cell.method.name == FGM.name
+    }
+    made = []
+    for cell, run, own in zip(done, runs, left, strict=True):
+        twin = frozen.get((cell.victim, cell.row, cell.mask_seed))
+        beside = None if twin is None or cell.method.name == FGM.name else own.minus(twin)
+        made.append(Entry(cell, run.results(), own, beside))
+    return made
 
 
 def measured(entries: Sequence[Entry]) -> Block:
@@ -123,14 +136,14 @@ def measured(entries: Sequence[Entry]) -> Block:
     more = []
     for entry in entries:
         counts, digest = entry.results["counts"], entry.results["digest"]
-        more.append([counts["both"], counts["samples"], digest, entry.chosen])
+        more.append([counts["both"], counts["samples"], digest, entry.cell.method.chosen])
     return Block(
         HEADER,
         [entry.line() for entry in entries],
         note="Accuracy in percent after the attack; lower is a stronger attack.",
         linked="accuracy %",
-        links=[f"{entry.path}/report.html" for entry in entries],
-        hints=[entry.chosen for entry in entries],
+        links=[f"cells/{entry.cell.key()}/report.html" for entry in entries],
+        hints=[entry.cell.method.chosen for entry in entries],
         more=("right", "samples", "digest", "how λ was chosen"),
         more_lines=more,
     )
@@ -140,7 +153,7 @@ def before(cards: Mapping[str, Card], entries: Sequence[Entry]) -> Block:
     """Accuracy before the attack, and what each victim computes."""
     lines = []
     for victim, card in cards.items():
-        own = next((entry.results for entry in entries if entry.victim == victim), None)
+        own = next((entry.results for entry in entries if entry.cell.victim == victim), None)
         if own is None:
             continue
         low, high = own["intervals"]["clean_accuracy"]
@@ -165,8 +178,10 @@ def masks(entries: Sequence[Entry]) -> Block:
     """Mean and spread over random pixel masks of every row and method that has several."""
     groups: dict[tuple[str, str, str], list[float]] = {}
     for entry in entries:
-        key = (entry.row.title(), entry.victim, entry.method)
-        groups.setdefault(key, []).append(entry.accuracy)
+        victim, row = entry.place
+        groups.setdefault((row.title(), victim, entry.cell.method.name), []).append(
+            entry.left.value
+        )
     lines = [
         [*key, str(len(values)), f"{mean(values):.2f}", f"{stdev(values):.2f}"]
         for key, values in groups.items()
@@ -175,16 +190,36 @@ def masks(entries: Sequence[Entry]) -> Block:
     return Block(MASK_HEADER, lines, title="Random pixel masks")
 
 
-def leading(compared: Sequence[EqualCost]) -> Block:
-    """What leading adds at equal cost."""
-    lines = [each.line() for each in compared]
-    return Block(EqualCost.HEADER, lines, title="What leading adds", note=EQUAL_COST)
+def leading(entries: Sequence[Entry]) -> Block:
+    """What leading adds: ``LGM()``, which may run two attacks, beside controls that do not lead."""
+    lines = []
+    for led in entries:
+        if led.cell.method is not AUTOMATIC:
+            continue
+        for control in entries:
+            if not control.cell.unled or control.place != led.place:
+                continue
+            gap = led.left.minus(control.left)
+            lines.append(
+                [
+                    led.cell.row.title(),
+                    led.cell.victim,
+                    control.cell.method.name,
+                    f"{control.left.value:.2f}",
+                    gradients(control.results),
+                    f"{led.left.value:.2f}",
+                    gradients(led.results),
+                    gap.words,
+                    gap.p_words,
+                ]
+            )
+    return Block(LEADING_HEADER, lines, title="What leading adds", note=EQUAL_COST)
 
 
-def failed_checks(entries: Sequence[Entry]) -> str:
+def failed_checks(results: Sequence[Mapping[str, Any]]) -> str:
     """Which sanity checks failed, in how many cells; empty if none did."""
-    cells = Counter(id_ for entry in entries for id_ in set(failed(entry.results["checks"])))
+    cells = Counter(id_ for each in results for id_ in set(failed(each["checks"])))
     if not cells:
         return ""
     named = ", ".join(f"{id_} in {count}" for id_, count in sorted(cells.items()))
-    return f"Failed checks: {named} of {len(entries)} cells; their reports say why."
+    return f"Failed checks: {named} of {len(results)} cells; their reports say why."

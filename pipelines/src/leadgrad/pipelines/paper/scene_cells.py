@@ -1,17 +1,16 @@
-"""One number of a scene table: an ordinary ``leadgrad attack`` run, resumable and verifiable."""
+"""One number of a table of scenes: a victim under a method at a budget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from leadgrad import victims
 from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise
-from leadgrad.pipelines.api.attacking import attack
-from leadgrad.pipelines.api.nodes import Node
-from leadgrad.pipelines.checks import Level
+from leadgrad.pipelines.api.cells import Cell
 from leadgrad.pipelines.paper.scene_layout import (
     BILINEAR,
     CORNERS,
+    DEFAULT,
     FGM,
     GAUSSIAN,
     LGM,
@@ -20,9 +19,7 @@ from leadgrad.pipelines.paper.scene_layout import (
     Row,
     Setting,
 )
-from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.scenes.records import SceneRun
 from leadgrad.victims import (
     RBF,
     BilinearInterpolation,
@@ -38,12 +35,14 @@ NOISE = {RANDOM: "uniform", CORNERS: "corners", SURFACE: "surface"}
 RELATIONS = {BILINEAR: BilinearInterpolation(), GAUSSIAN: RBF()}
 
 
-def voxel_edge_m(card: Card) -> float:
-    """Voxel edge of a victim in metres, the unit of these tables' lengths.
+def unit_m(card: Card, unit: str) -> float:
+    """A table's unit of length in metres: "m", or "voxels" for a victim's voxel edge.
 
     Raises:
-        ValueError: If its cells are no cubes.
+        ValueError: If the victim's cells are no cubes, but the lengths are in their edges.
     """
+    if unit == "m":
+        return 1.0
     partition = partition_of(card.load())
     if not isinstance(partition, Voxelizer):
         raise ValueError(
@@ -59,14 +58,16 @@ class SceneCell:
 
     Args:
         card: The victim.
-        voxel_m: Its voxel edge, in metres.
+        unit: Of lengths, as of ``SceneTable``.
+        unit_m: In metres.
         row: Budget and settings.
         method: Column.
         steps: Evaluations in place of the setting's; None keeps that.
     """
 
     card: Card
-    voxel_m: float
+    unit: str
+    unit_m: float
     row: Row
     method: str
     steps: int | None = None
@@ -74,17 +75,27 @@ class SceneCell:
     def key(self) -> str:
         """For the cell's directory."""
         name = self.method.replace(", ", "-").replace(" ", "-").replace("'", "")
+        name = name.replace("()", "-default")
         steps = "" if self.steps is None else f"-{self.steps}steps"
-        return f"{self.card.name}/eps-{self.row.eps_voxels:g}-voxels/{name}{steps}"
+        return f"{self.card.name}/eps-{self.row.eps:g}-{self.unit}/{name}{steps}"
+
+    @property
+    def eps_m(self) -> float:
+        """Budget in metres."""
+        return float(f"{self.row.eps * self.unit_m:.9g}")
+
+    def job(self) -> Cell:
+        """Its attack."""
+        return Cell(self.key(), self.card, self.attack(), self.gradient())
 
     def attack(self) -> Attack:
         """What is done to the scenes."""
-        threat = PointLinf(float(f"{self.row.eps_voxels * self.voxel_m:.9g}"))
+        threat = PointLinf(self.eps_m)
         if self.method in NOISE:
             # As many tries as FGM has iterates, of which the victim does worst on one
             tries = self.row.fgm.steps if self.steps is None else self.steps
             return PointNoise(threat, distribution=NOISE[self.method], tries=tries)  # type: ignore[arg-type]  # one of its names
-        step_m = float(f"{self._setting.step_voxels * self.voxel_m:.9g}")
+        step_m = float(f"{self._setting.step * self.unit_m:.9g}")
         steps = self._setting.steps if self.steps is None else self.steps
         return PointIFGSM(threat, steps=steps, step_size_m=step_m)
 
@@ -94,7 +105,11 @@ class SceneCell:
             return VoxelFGM()
         if self.method in RELATIONS:
             return VoxelLGM(RELATIONS[self.method])
+        if self.method == DEFAULT:
+            return victims.LGM()
         setting = self._setting
+        if setting.input is None or setting.output is None:
+            return victims.FGM()
         entering, leaving = Sigmoid(setting.input), Sigmoid(setting.output)
         if self.method != LGM:
             return VoxelFGM(input=entering, output=leaving)
@@ -105,30 +120,3 @@ class SceneCell:
     def _setting(self) -> Setting:
         """FGM's own, or LGM's, which the others have too."""
         return self.row.fgm if self.method == FGM else self.row.lgm
-
-    def directory(self, folder: Path) -> SceneRun:
-        """The cell's run directory, below the table's."""
-        return RunDirectory(folder / "cells" / self.key())
-
-    def finished(self, folder: Path) -> bool:
-        """Whether its results are there."""
-        return (self.directory(folder).path / "results.json").exists()
-
-    def run(self, folder: Path, data: Node, accelerator: str, checks: Level = "fast") -> None:
-        """Runs the attack, or what is left of it.
-
-        Args:
-            folder: Of the table.
-            data: Class and arguments of the scenes.
-            accelerator: Lightning's.
-            checks: Level of the run's sanity checks.
-        """
-        attack(
-            self.card,
-            data,
-            self.attack(),
-            self.gradient(),
-            run_dir=self.directory(folder).path,
-            checks=checks,
-            trainer={"accelerator": accelerator, "enable_progress_bar": False},
-        )

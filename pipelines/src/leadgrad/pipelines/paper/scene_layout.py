@@ -1,8 +1,9 @@
-"""Tables III, IV, VI, VII: rows, settings and the paper's numbers.
+"""Tables III to VII: rows, settings and the paper's numbers.
 
-The settings are those of docs/reference/scenes.md, "Budgets and slopes". Lengths are counted in
-voxel edges, so that a row keeps its meaning on other data: ScanNet's budgets of 0.005, 0.01, 0.02
-and 0.05 m are 1/4, 1/2, 1 and 2 1/2 of its voxels of 0.02 m.
+The settings are those of docs/reference/scenes.md, "Budgets and slopes". Indoors lengths are
+counted in voxel edges, so that a row keeps its meaning on other data: ScanNet's budgets of 0.005,
+0.01, 0.02 and 0.05 m are 1/4, 1/2, 1 and 2 1/2 of its voxels of 0.02 m. Outdoors, where cells have
+no one size, they are in metres.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ class Setting:
 
     Args:
         steps: Evaluations T.
-        step_voxels: α, in voxel edges.
-        input: Slope of the relaxed input.
+        step: α, in the data set's unit of length.
+        input: Slope of the relaxed input; None where the method relaxes none.
         occupancy: Slope of the relaxed occupancy; None for FGM.
-        output: Slope of the relaxed output.
+        output: Slope of the relaxed output; None likewise.
     """
 
     steps: int
-    step_voxels: float
-    input: float
+    step: float
+    input: float | None
     occupancy: float | None
-    output: float
+    output: float | None
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,18 @@ class Row:
     """A budget with both methods' settings.
 
     Args:
-        eps_voxels: ε, in voxel edges.
+        eps: ε, in the data set's unit of length.
         lgm: Of LGM.
         fgm: Of FGM.
     """
 
-    eps_voxels: float
+    eps: float
     lgm: Setting
     fgm: Setting
 
 
 def _rows(content: Any) -> tuple[Row, ...]:
-    columns = (content[name] for name in ("eps_voxels", "lgm", "fgm"))
+    columns = (content[name] for name in ("eps", "lgm", "fgm"))
     return tuple(
         Row(eps, Setting(*lgm), Setting(*fgm)) for eps, lgm, fgm in zip(*columns, strict=True)
     )
@@ -60,19 +61,19 @@ SETTINGS = {name: _rows(content) for name, content in settings()["scenes"].items
 
 RANDOM, FGM, LGM, CONTROL = "Random", "FGM", "LGM", "FGM, LGM's settings"
 CORNERS, SURFACE = "Random, corners", "Random, surface"
-BILINEAR, GAUSSIAN = "LGM, BI", "LGM, RBF"
+BILINEAR, GAUSSIAN, DEFAULT = "LGM, BI", "LGM, RBF", "LGM()"
 
 _PRINTED = {BILINEAR: "LGM:BI", GAUSSIAN: "LGM:RBF"}
 """Names of the paper where ours are other ones."""
 
 
-def paper_miou(data_set: str, method: str | None, eps_voxels: float | None) -> float | None:
+def paper_miou(data_set: str, method: str | None, eps: float | None) -> float | None:
     """The mIoU in percent that the paper prints; before the attack without a method."""
     content = settings()["scenes"][data_set]
     for table in content["printed"]:
         more: dict[str, Any] = {}
-        if method is not None and eps_voxels is not None:
-            eps_m = content["eps_m"][content["eps_voxels"].index(eps_voxels)]
+        if method is not None and eps is not None:
+            eps_m = content["eps_m"][content["eps"].index(eps)]
             name = _PRINTED.get(method, method)
             more = {"attack": "I-FGSM", "eps": eps_m, "method": name}
         found = value(table, "mIoU", **more)
@@ -100,8 +101,10 @@ class SceneTable:
         title: Of it.
         settings: Key of ``SETTINGS``.
         methods: Columns, in order.
-        budgets: ε in voxel edges that it has; empty: all of the settings'.
+        budgets: ε that it has, in the settings' unit; empty: all of the settings'.
         classes: Whether it prints the IoU of every class instead of the mIoU of every budget.
+        victim: Weights that are attacked by default.
+        data: Class path of the data that they were trained for.
     """
 
     title: str
@@ -109,33 +112,34 @@ class SceneTable:
     methods: tuple[str, ...]
     budgets: tuple[float, ...] = ()
     classes: bool = False
+    victim: str = "zoo/rooms_minkunet.safetensors"
+    data: str = "leadgrad.data.SyntheticRooms"
 
-    def row(self, eps_voxels: float) -> Row:
+    @property
+    def unit(self) -> str:
+        """Of lengths: "voxels" (edges) or "m"."""
+        return str(settings()["scenes"][self.settings]["unit"])
+
+    def row(self, eps: float) -> Row:
         """The settings of a budget.
 
         Raises:
             ValueError: If the released program has none for it.
         """
         for row in SETTINGS[self.settings]:
-            if abs(row.eps_voxels - eps_voxels) < 1e-9:
+            if abs(row.eps - eps) < 1e-9:
                 return row
-        known = ", ".join(f"{row.eps_voxels:g}" for row in SETTINGS[self.settings])
+        known = ", ".join(f"{row.eps:g}" for row in SETTINGS[self.settings])
         raise ValueError(
-            f"{self.title} has settings for budgets of {known} voxels, got {eps_voxels:g}"
+            f"{self.title} has settings for budgets of {known} {self.unit}, got {eps:g}"
         )
 
-    def paper(self, method: str, eps_voxels: float) -> float | None:
+    def paper(self, method: str, eps: float) -> float | None:
         """The paper's mIoU in percent, where it prints one."""
-        return paper_miou(self.settings, method, self.row(eps_voxels).eps_voxels)
+        return paper_miou(self.settings, method, self.row(eps).eps)
 
 
 TABLES = {
-    name: SceneTable(
-        content["title"],
-        content["settings"],
-        tuple(content["methods"]),
-        tuple(content.get("budgets", ())),
-        content.get("classes", False),
-    )
+    name: SceneTable(**{**content, "methods": tuple(content["methods"])})
     for name, content in settings()["scene_tables"].items()
 }

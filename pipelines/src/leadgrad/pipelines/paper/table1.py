@@ -9,86 +9,55 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
+from leadgrad.pipelines.api.cells import Campaign
+from leadgrad.pipelines.attack.task import Difference
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, Cell, Shared, selected
-from leadgrad.pipelines.paper.equal_cost import equal_costs
-from leadgrad.pipelines.paper.figures import Point, budget_figure, gap_figure, sweep_figure
+from leadgrad.pipelines.paper.cells import AUTOMATIC, selected
+from leadgrad.pipelines.paper.figures import gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import settings, table_rows
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
 from leadgrad.pipelines.paper.render import (
     Entry,
     before,
+    entries_of,
     failed_checks,
     leading,
     masks,
     measured,
 )
 from leadgrad.pipelines.paper.tuning import Tuning
+from leadgrad.pipelines.report.curves import Point, curves_figure
 from leadgrad.pipelines.report.sheet import Sheet
-from leadgrad.pipelines.report.words import gradients
-from leadgrad.pipelines.runs.progress import counting_progress
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.pipelines.tasks.images.outcome import right_after
-from leadgrad.pipelines.tasks.images.paired import Paired, mcnemar
 
 HEADLINE = ("LGM", AUTOMATIC.name)
 """The methods that a plot shows beside FGM; ablations stand in the table alone."""
 
 
-def run_cells(cells: Sequence[Cell], shared: Shared, console: Console) -> None:
-    """Runs what has not finished yet, with a progress bar."""
-    with counting_progress(console) as progress:
-        bar = progress.add_task("cells", total=len(cells))
-        for cell in cells:
-            progress.update(bar, description=cell.key())
-            cell.run(shared)
-            progress.advance(bar)
-
-
-def sheet(plan: Plan, shared: Shared, command: str) -> Sheet:
+def sheet(plan: Plan, campaign: Campaign, command: str) -> Sheet:
     """The table of all cells that have finished, now or in an earlier session."""
     cells = plan.cells()
-    done = [cell for cell in cells if cell.finished(shared)]
-    right = {cell.key(): right_after(cell.directory(shared)) for cell in done}
-    frozen = {
-        (c.victim, c.row, c.mask_seed): right[c.key()] for c in done if c.method.name == FGM.name
-    }
-    entries = []
-    spent = {}
-    for cell in done:
-        twin = frozen.get((cell.victim, cell.row, cell.mask_seed))
-        paired = None
-        if twin is not None and cell.method.name != FGM.name:
-            paired = mcnemar(twin, right[cell.key()])
-        results = cell.directory(shared).results()
-        spent[cell.key()] = gradients(results)
-        entries.append(
-            Entry(
-                cell.victim,
-                cell.row,
-                cell.method.name,
-                results,
-                cell.method.slope,
-                cell.method.chosen,
-                paired,
-                f"cells/{cell.key()}",
-                cell.mask_seed,
-                cell.method.step_size_255,
-                cell.unled,
-            )
-        )
+    entries = entries_of(cells, campaign)
+    done = {entry.cell.key() for entry in entries}
     cards = {**plan.task.victims, **{static_name(card): card for card in plan.static}}
     return Sheet(
-        settings()["images"][plan.name]["title"],
+        _title(plan),
         _facts(plan, entries, command),
         measured(entries),
         before=[before(cards, entries)],
-        after=[masks(entries), leading(equal_costs(done, right, spent))],
+        after=[masks(entries), leading(entries)],
         figures=_figures(plan, entries),
-        missing=[cell.key() for cell in cells if cell not in done],
-        warning=failed_checks(entries),
+        missing=[cell.key() for cell in cells if cell.key() not in done],
+        warning=failed_checks([entry.results for entry in entries]),
     )
+
+
+def _title(plan: Plan) -> str:
+    """The paper's, and on what data, if that is not the paper's."""
+    title: str = settings()["images"][plan.name]["title"]
+    name = plan.task.data["class_path"].rsplit(".", 1)[-1]
+    return title if name == "CIFAR10" else f"{title}; measured on {name}"
 
 
 def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
@@ -109,8 +78,8 @@ def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
 
 def _settings_fact(plan: Plan, entries: Sequence[Entry]) -> str:
     if plan.tuning is None:
-        return "λ: from the authors' documentation, chosen by them on the attacked test set."
-    stepped = any(entry.step_size_255 is not None for entry in entries)
+        return "λ: from the authors' documentation, chosen by them on CIFAR-10's test set."
+    stepped = any(entry.cell.method.step_size_255 is not None for entry in entries)
     tuned = "λ, and the steps of FGM and LGM where they are named," if stepped else "λ:"
     return (
         f"{tuned} tuned on {plan.tuning.data['count']} {plan.tuning.data['split']} images, "
@@ -120,33 +89,30 @@ def _settings_fact(plan: Plan, entries: Sequence[Entry]) -> str:
 
 def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
     curves: dict[str, dict[str, list[Point]]] = {}
+    gaps: dict[str, dict[str, dict[str, Difference]]] = {}
     for entry in entries:
-        if entry.row.attack == "FGSM":  # on all pixels, hence one mask
-            point = Point(entry.row.eps_255, entry.accuracy, *entry.interval, entry.change)
-            panel, curve = entry.victim, entry.method
-            if entry.victim not in plan.task.victims:  # static networks share one, all under FGM
-                panel, curve = "static", entry.victim
-            curves.setdefault(panel, {}).setdefault(curve, []).append(point)
+        cell, method = entry.cell, entry.cell.method
+        if cell.row.attack == "FGSM":  # on all pixels, hence one mask
+            panel, curve = cell.victim, method.name
+            if cell.victim not in plan.task.victims:  # static networks share one, all under FGM
+                panel, curve = "static", cell.victim
+            curves.setdefault(panel, {}).setdefault(curve, []).append(entry.point)
+        shown = method.name in HEADLINE or cell.unled
+        if entry.against_fgm is not None and shown and cell.mask_seed == 1:
+            own = gaps.setdefault(cell.victim, {}).setdefault(method.name, {})
+            own[cell.row.title()] = entry.against_fgm
     figures = []
     if curves:
-        figures.append(("Accuracy and architecture change against ε", budget_figure(curves)))
-    if gaps := _gaps(entries):
+        drawn = curves_figure(
+            curves, budget="FGSM ε (units)", value="accuracy", below="architecture change"
+        )
+        figures.append(("Accuracy and architecture change against ε", drawn))
+    if gaps:
         caption = "LGM, and controls that do not lead, beside FGM on the same images"
         figures.append((caption, gap_figure(gaps)))
     if plan.tuning is not None:
         figures.append(("Slope sensitivity", sweep_figure(plan.tuning.sweeps)))
     return figures
-
-
-def _gaps(entries: Sequence[Entry]) -> dict[str, dict[str, dict[str, Paired]]]:
-    gaps: dict[str, dict[str, dict[str, Paired]]] = {}
-    for entry in entries:
-        paired = entry.against_fgm
-        shown = entry.method in HEADLINE or entry.unled
-        if paired is not None and shown and entry.mask_seed == 1:
-            methods = gaps.setdefault(entry.victim, {})
-            methods.setdefault(entry.method, {})[entry.row.title()] = paired
-    return gaps
 
 
 def main(args: Sequence[str]) -> int:
@@ -175,23 +141,22 @@ def main(args: Sequence[str]) -> int:
     plan = _plan(name, Task.of(parser, options, table_rows(name)), options)
     data = {**plan.task.data, "init_args": {**plan.task.data["init_args"]}}
     data["init_args"]["batch_size"] = options.batch_size
-    shared = Shared(
+    campaign = Campaign(
         Path(options.out),
-        plan.task.convention,
         data,
-        options.accelerator,
-        options.processes,
         options.checks,
+        {"accelerator": options.accelerator},
+        options.processes,
     )
     console = Console()
-    run_cells(selected(plan.cells(), options.cells), shared, console)
-    made = sheet(plan, shared, shlex.join(["leadgrad", "table", *args]))
-    made.write(shared.directory, f"table{name}")
+    campaign.run([cell.job() for cell in selected(plan.cells(), options.cells)], console)
+    made = sheet(plan, campaign, shlex.join(["leadgrad", "table", *args]))
+    made.write(campaign.directory, f"table{name}")
     if options.publish is not None:
         target = Path(options.publish)
         made.write(target.parent, target.name, linked=False)
     made.show(console)
-    console.print(f"page: {shared.directory / f'table{name}.html'}")
+    console.print(f"page: {campaign.directory / f'table{name}.html'}")
     return 0
 
 

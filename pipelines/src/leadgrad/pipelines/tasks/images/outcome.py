@@ -37,8 +37,7 @@ class RightAfter(Outcome):
     def minus(self, other: Outcome) -> Difference:
         """Paired, with McNemar's exact test."""
         assert isinstance(other, RightAfter), "of one kind of data"
-        paired = mcnemar(other.right, self.right)
-        return Difference(paired.difference, *paired.interval(), paired.p)
+        return mcnemar(other.right, self.right)
 
 
 def right_after(run: RunDirectory[BatchRecord]) -> Tensor:

@@ -1,0 +1,125 @@
+"""The attacks of a table or sweep: each an ordinary run below one directory, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from leadgrad.attacks import Attack
+from leadgrad.pipelines.api.attacking import attack
+from leadgrad.pipelines.api.nodes import Node, node_of
+from leadgrad.pipelines.checks import Level, TuningRecord
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.progress import counting_progress
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.victims import GradientMethod
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A victim under an attack and a method.
+
+    Args:
+        path: Of its run directory, below the campaign's ``cells``.
+        network: As of ``attack``.
+        attack: Likewise.
+        method: Likewise.
+        weights: Likewise.
+        tuning: Likewise.
+        twin: Likewise.
+    """
+
+    path: str
+    network: Node | Card
+    attack: Attack | Node
+    method: GradientMethod | Node
+    weights: str | Path | None = None
+    tuning: TuningRecord | None = None
+    twin: Card | None = None
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What all cells of a table or sweep share.
+
+    Args:
+        directory: Of the table; each cell's run is below it.
+        data: Class and arguments of the attacked data.
+        checks: Level of each run's sanity checks; a failed one is shown in the run's report.
+        trainer: Arguments of Lightning's Trainer.
+        processes: Of each attack; with more than one it runs as a command of its own.
+        seed: As of ``attack``.
+        prepare: Likewise.
+        surrogate_precision: Likewise.
+    """
+
+    directory: Path
+    data: Node
+    checks: Level = "fast"
+    trainer: Mapping[str, Any] | None = None
+    processes: int = 1
+    seed: int = 0
+    prepare: bool = True
+    surrogate_precision: str = "float32"
+
+    def run(self, cells: Sequence[Cell], console: Console) -> None:
+        """Runs what has not finished yet, with a progress bar.
+
+        Args:
+            cells: Of the campaign, or some of them.
+            console: For progress.
+
+        Raises:
+            ValueError: Before the first one runs, if two of them have one directory, or an attack
+                or method of the last one cannot be made.
+        """
+        _require_distinct(cells)
+        for cell in cells:
+            for part in (cell.attack, cell.method):
+                if isinstance(part, Mapping):
+                    instantiate(part)
+        with counting_progress(console) as progress:
+            bar = progress.add_task("attacks", total=len(cells))
+            for cell in cells:
+                progress.update(bar, description=cell.path)
+                attack(
+                    cell.network,
+                    self.data,
+                    cell.attack,
+                    cell.method,
+                    run_dir=self.of(cell).path,
+                    weights=cell.weights,
+                    prepare=self.prepare,
+                    surrogate_precision=self.surrogate_precision,
+                    seed=self.seed,
+                    checks=self.checks,
+                    tuning=cell.tuning,
+                    twin=cell.twin,
+                    trainer={"enable_progress_bar": False, **(self.trainer or {})},
+                    processes=self.processes,
+                )
+                progress.advance(bar)
+
+    def of(self, cell: Cell) -> RunDirectory[Any]:
+        """A cell's run."""
+        return RunDirectory(self.directory / "cells" / cell.path)
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether its results are there."""
+        return (self.of(cell).path / "results.json").exists()
+
+
+def _require_distinct(cells: Sequence[Cell]) -> None:
+    known: dict[str, Any] = {}
+    for cell in cells:
+        made = node_of(cell.attack), node_of(cell.method)
+        if known.setdefault(cell.path, made) != made:
+            raise ValueError(
+                f"two different attacks would have the directory {cell.path}; give their classes "
+                "or arguments names that differ"
+            )
