@@ -45,7 +45,7 @@ ANSWERS = [
     (["table", "3", "--victim", "nothing.safetensors"], 1, CARD),
     (["table", "1", *NO_ZOO, "--tuning=t"], 1, "t is no tuning record: there is no such file"),
     (["table", "3", "--victin=x"], 2, "the nearest valid one is 'victim'"),
-    (["table", "2"], 2, "N is one of 1, strong, 3, 4, 6, 7"),
+    (["table", "2"], 2, "N is one of 1, strong, 3, 4, 5, 6, 7"),
     (["tune", "--victims.DynConv=null", "--victims.SkipNet=nothing.safetensors"], 1, CARD),
     (["tune", "--slope=3"], 2, "the nearest valid one is 'slopes'"),
     *[([command, "--help"], 0, "--run_dir DIR") for command in ("attack", "fit", "validate")],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +85,7 @@ class Campaign:
             for part in (cell.attack, cell.method):
                 if isinstance(part, Mapping):
                     instantiate(part)
-        with counting_progress(console) as progress:
+        with quiet(), counting_progress(console) as progress:
             bar = progress.add_task("attacks", total=len(cells))
             for cell in cells:
                 progress.update(bar, description=cell.path)
@@ -112,6 +114,18 @@ class Campaign:
     def finished(self, cell: Cell) -> bool:
         """Whether its results are there."""
         return (self.of(cell).path / "results.json").exists()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's lines on devices, which would come again with every cell."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _require_distinct(cells: Sequence[Cell]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from leadgrad.pipelines.runs.zoo import Card
 
 Node = Mapping[str, Any]
@@ -40,6 +42,8 @@ def node_of(value: Any) -> Any:
         return [node_of(one) for one in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise TypeError(

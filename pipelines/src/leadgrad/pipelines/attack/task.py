@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol
 
+from jinja2 import Template
 from lightning.pytorch import Callback
 from torch import nn
 
@@ -226,7 +227,12 @@ class Task(ABC, Generic[AnyRecord]):
 
     @abstractmethod
     def measure(self, run: RunDirectory[AnyRecord], module: AttackModule) -> dict[str, Any]:
-        """The measured part of results.json, from the saved batches and nothing else."""
+        """The measured part of results.json, from the saved batches and nothing else.
+
+        What every report and table reads of it: ``digest`` (``runs.directory.digest`` of the
+        records), ``wall_s``, ``cost`` (``attack.results.cost``) and ``architecture_change``, of
+        which ``percent`` is the headline. The rest is the kind's own.
+        """
 
     @abstractmethod
     def outcome(self, run: RunDirectory[AnyRecord]) -> Outcome:
@@ -251,8 +257,11 @@ class Task(ABC, Generic[AnyRecord]):
     @abstractmethod
     def page(
         self, run: RunDirectory[AnyRecord], results: Mapping[str, Any], data: Any
-    ) -> tuple[str, dict[str, Any]]:
-        """Name of the report's template, and what it shows beyond every report."""
+    ) -> tuple[str | Template, dict[str, Any]]:
+        """The report's template, and what it shows beyond every report.
+
+        The template is the name of one of the package's, or a ``jinja2.Template`` of one's own.
+        """
 
     @abstractmethod
     def examinations(self) -> tuple[Examination, ...]:
