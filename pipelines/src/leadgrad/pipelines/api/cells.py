@@ -84,7 +84,7 @@ class Campaign:
         for cell in cells:
             for part in (cell.attack, cell.method):
                 if isinstance(part, Mapping):
-                    instantiate(part)
+                    instantiate(dict(part))
         with quiet(), counting_progress(console) as progress:
             bar = progress.add_task("attacks", total=len(cells))
             for cell in cells:

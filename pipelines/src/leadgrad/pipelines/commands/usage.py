@@ -210,10 +210,12 @@ _IMAGES = {
 }
 _SCENES = {
     "help": _CONFIGURED["help"],
-    "victim": "Published weights; default zoo/rooms_minkunet.safetensors",
-    "data": "Class of the scenes; default leadgrad.data.SyntheticRooms. " + _CLASSES.format("data"),
+    "victim": "Published weights; default zoo/rooms_minkunet.safetensors, of 5 "
+    "zoo/streets_cylinder3d.safetensors",
+    "data": "Class of the scenes; default leadgrad.data.SyntheticRooms, of 5 leadgrad.data."
+    "SyntheticStreets. " + _CLASSES.format("data"),
     "limit": "Its first scenes only",
-    "budgets": "ε in voxel edges, [0.25,0.5]",
+    "budgets": "ε in voxel edges, of 5 in metres, [0.25,0.5]",
     "methods": "Some of the columns, [FGM,LGM]",
     "steps": "Evaluations, of all methods",
     "checks": "Of each run: full, fast (default) or off",
@@ -228,7 +230,7 @@ IMAGE_TABLE = Usage(
     cards={**_ZOO, "static": "[zoo/resnet32b.safetensors]"},
 )
 SCENE_TABLE = Usage(
-    "leadgrad table 3|4|6|7 [--OPTION VALUE ...]",
+    "leadgrad table 3|4|5|6|7 [--OPTION VALUE ...]",
     "Measure one of the paper's tables of point clouds again. Finished cells are not run again.",
     _SCENES,
     "leadgrad table 3 --limit 2 --methods [FGM,LGM]",
@@ -236,6 +238,6 @@ SCENE_TABLE = Usage(
 )
 TABLE_USAGES = {
     **dict.fromkeys(("1", "strong"), IMAGE_TABLE),
-    **dict.fromkeys(("3", "4", "6", "7"), SCENE_TABLE),
+    **dict.fromkeys(("3", "4", "5", "6", "7"), SCENE_TABLE),
 }
 USAGES = {"attack": ATTACK, "sweep": SWEEP, "fit": FIT, "validate": VALIDATE, "tune": TUNE}

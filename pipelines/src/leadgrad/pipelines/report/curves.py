@@ -79,8 +79,8 @@ def _draw(axes: Axes, curves: Curves, title: str, value: str) -> None:
             markersize=8 - min(number, 4),  # of points in one place, all are seen
             label=name,
         )
-        ends = [[point.low for point in points], [point.high for point in points]]
-        axes.fill_between(budgets, *ends, color=colour, alpha=0.15)
+        low, high = [point.low for point in points], [point.high for point in points]
+        axes.fill_between(budgets, low, high, color=colour, alpha=0.15)
     axes.set(title=title, ylabel=f"{value} (%)")
     axes.set_ylim(bottom=0)
     tidy(axes)
@@ -90,11 +90,8 @@ def _draw_below(axes: Axes, curves: Curves, below: str) -> None:
     for (name, points), colour, marker in zip(
         curves.items(), cycle(COLOURS), cycle(MARKERS), strict=False
     ):
-        points = sorted(points)
-        budgets = [point.budget for point in points]
-        axes.plot(
-            budgets, [point.below for point in points], color=colour, marker=marker, label=name
-        )
+        known = sorted((p.budget, p.below) for p in points if p.below is not None)
+        axes.plot(*zip(*known, strict=True), color=colour, marker=marker, label=name)
     axes.set_ylabel(f"{below} (%)")
     axes.set_ylim(bottom=0)
     tidy(axes)

@@ -50,7 +50,9 @@ def answers(run: SceneRun, module: AttackModule) -> Examined:
         attempt = SceneAttempt(module, record.batch())
         sides = [attempt.tried(x) for x in (attempt.inputs, record.adv_inputs)]
         sizes = [len(scene.label) for scene in record.scenes]
-        clean, adv = (side.logits.argmax(1).to(torch.uint8).split(sizes) for side in sides)
+        clean, adv = (
+            torch.split_with_sizes(side.logits.argmax(1).to(torch.uint8), sizes) for side in sides
+        )
         for scene, *answered, voxels in zip(
             record.scenes, clean, adv, voxels_changed(*sides), strict=True
         ):
