@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from run_config import arguments, node
 from run_processes import start_ranks
 from scene_config import (
@@ -28,8 +29,9 @@ from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks import PointSegmentation
 from leadgrad.pipelines.tasks.images.records import RecordError
+from leadgrad.pipelines.tasks.scenes.close_up import close_ups, most_changed
 from leadgrad.pipelines.tasks.scenes.pictures import class_colours, render, view
-from leadgrad.pipelines.tasks.scenes.records import SceneBatch, scenes_of
+from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord, scenes_of
 from leadgrad.pipelines.tasks.scenes.scores import (
     Displacement,
     class_ious,
@@ -102,10 +104,55 @@ def test_dataset_miou_is_of_all_points_together(run):
 
 def test_report(run):
     page = (run.path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 1 + 2 * 5  # the chart, and five views of each
+    assert page.count("data:image/png;base64,") == 1 + 2 * (
+        5 + 9
+    )  # the chart, and the views of each
     assert "test_0001" in page
     assert "bookshelf" in page
     assert re.search(r"mIoU <b>\d+\.\d\d %</b> before", page)
+
+
+def test_figure_9(run, tmp_path, capsys):
+    out = tmp_path / "new" / "scene.png"
+    assert main(["figure", "9", str(run.path), "--scene", "1", "--out", str(out)]) == 0
+    with Image.open(out) as picture:
+        assert min(picture.size) > 800
+    assert main(["figure", "9", str(run.path), "--scene", "2"]) == 1
+    assert "has no scene 2; choose from 0 to 1" in capsys.readouterr().err
+    assert main(["figure", "8"]) == 2
+    assert "N is one of 9" in capsys.readouterr().err
+
+
+def test_a_close_up_is_where_the_answers_changed_most():
+    x = torch.linspace(0, 9.9, 100)
+    coords = torch.stack([x, torch.zeros(100), torch.zeros(100)], 1)
+    label = torch.zeros(100, dtype=torch.uint8)
+    after = label.clone()
+    after[70:74] = 1  # lost
+    after[:3] = 1
+    label[:3] = 1  # won
+    label[20:30] = 255
+    after[20:30] = 2  # of no label
+    record = SceneRecord(
+        index=torch.tensor([0]),
+        label=label,
+        features=torch.zeros(100, 1),
+        clean_inputs=coords,
+        adv_inputs=coords,
+        clean_answers=torch.zeros_like(label),
+        adv_answers=after,
+        last_counts=torch.zeros(3, 3, dtype=torch.int64),
+        iterate_miou=torch.empty(0),
+        voxels=torch.zeros(1, 3, dtype=torch.int64),
+        candidates=torch.zeros(2, dtype=torch.int64),
+    )
+    window = most_changed(record)
+    assert bool(window.holds(coords)[70:74].all())
+    assert window.edge_m == pytest.approx(9.9 / 5)
+    rows = close_ups(record, [[0, 0, 0], [255, 0, 0], [0, 255, 0]])
+    assert [len(row) for _, row in rows] == [3] * 4
+    red = [bool((picture == (255, 0, 0)).all(2).any()) for picture in rows[1][1]]
+    assert red == [False, False, True], "close, only the answers after hold the other class"
 
 
 def test_verify_passes_and_needs_no_data(run, capsys):

@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": (f"{_ROOM}.commands.sweep", "compare attacks, budgets and methods on a victim"),
     "tune": (f"{_ROOM}.paper.tune_cli", "choose slopes on validation images"),
     "table": (f"{_ROOM}.commands.table", "measure a table of the paper again"),
+    "figure": (f"{_ROOM}.commands.figure", "draw a figure of the paper from a run"),
     "demo": (f"{_ROOM}.demo.command", "train and attack small victims on real digits"),
 }
 

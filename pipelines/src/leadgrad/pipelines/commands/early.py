@@ -34,7 +34,7 @@ def check_early(command: str, args: Sequence[str]) -> None:
         usage, args = TABLE_USAGES.get(args[0]), args[1:]
     if usage is not None:
         _check_usage(command, usage, args)
-    elif command != "table":
+    elif command not in ("table", "figure"):
         _check_paths(command, args)
 
 

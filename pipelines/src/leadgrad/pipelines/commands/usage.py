@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 WIDTH = 100
 
@@ -236,8 +236,10 @@ SCENE_TABLE = Usage(
     "leadgrad table 3 --limit 2 --methods [FGM,LGM]",
     cards={"victim": "zoo/rooms_minkunet.safetensors"},
 )
+LIDAR_TABLE = replace(SCENE_TABLE, cards={"victim": "zoo/streets_cylinder3d.safetensors"})
 TABLE_USAGES = {
     **dict.fromkeys(("1", "strong"), IMAGE_TABLE),
-    **dict.fromkeys(("3", "4", "5", "6", "7"), SCENE_TABLE),
+    **dict.fromkeys(("3", "4", "6", "7"), SCENE_TABLE),
+    "5": LIDAR_TABLE,
 }
 USAGES = {"attack": ATTACK, "sweep": SWEEP, "fit": FIT, "validate": VALIDATE, "tune": TUNE}

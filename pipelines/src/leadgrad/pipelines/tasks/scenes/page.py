@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from leadgrad.pipelines.report.pictures import data_uri, png
+from leadgrad.pipelines.tasks.scenes.close_up import close_ups
 from leadgrad.pipelines.tasks.scenes.pictures import (
     class_colours,
     feature_picture,
@@ -29,10 +30,17 @@ POINTS = 150_000  # of a scene in its pictures, at most
 
 @dataclass(frozen=True)
 class Shown:
-    """One scene on the page: a caption, and (title, data URI) of each picture."""
+    """One scene on the page, with its pictures as data URIs.
+
+    Args:
+        caption: Below them.
+        pictures: Title and picture, of the whole scene.
+        close: Title, and pictures of the labels, the answers before and those after.
+    """
 
     caption: str
     pictures: list[tuple[str, str]]
+    close: list[tuple[str, list[str]]]
 
 
 def scene_page(
@@ -89,4 +97,10 @@ def _shown(
         for answers in (record.clean_answers, record.adv_answers)
     ]
     caption = f"{name}: {count:,} points, mIoU {percent(miou[0])} → {percent(miou[1])}"
-    return Shown(caption, [(words, png(pixels)) for words, pixels in pictures])
+    close = [
+        (title, [png(pixels) for pixels in row])
+        # The whole scene at a slant is shown above already
+        for title, row in close_ups(record, palette)
+        if title != "at a slant"
+    ]
+    return Shown(caption, [(words, png(pixels)) for words, pixels in pictures], close)
