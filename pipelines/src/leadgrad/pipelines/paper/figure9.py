@@ -48,7 +48,7 @@ def figure(record: SceneRecord, title: str, data: SceneDataModule) -> bytes:
             axes.imshow(picture)
             axes.set_axis_off()
             axes.set_title(column if number == 0 else "", fontsize=10)
-        own[0].text(-0.03, 0.5, name, rotation=90, va="center", transform=own[0].transAxes)
+        own[0].text(-0.07, 0.5, name, rotation=90, va="center", transform=own[0].transAxes)
     shown = torch.unique(
         torch.cat([record.label, record.clean_answers, record.adv_answers])
     ).tolist()
