@@ -16,6 +16,7 @@ from leadgrad.attacks.iterative import (
     SignGradientAttack,
 )
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targeted_dlr
+from leadgrad.attacks.lovasz import point_lovasz
 from leadgrad.attacks.midpoint import Midpoint
 from leadgrad.attacks.models import Apart, LooksAhead, Model
 from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
@@ -85,6 +86,7 @@ __all__ = [
     "mean_iou",
     "mean_ious",
     "point_cross_entropy",
+    "point_lovasz",
     "sample_generator",
     "saturated",
     "strongest",
