@@ -4,6 +4,7 @@
 reads and writes them. ``training`` needs Lightning and is imported by its own name.
 """
 
+from leadgrad.victims.networks.cylinder3d import Cylinder3D
 from leadgrad.victims.networks.dynconv import DynConv
 from leadgrad.victims.networks.minkunet import MinkUNet
 from leadgrad.victims.networks.network import GatedNetwork, executed_share, unit_costs
@@ -35,6 +36,7 @@ __all__ = [
     "CheckpointError",
     "Choice",
     "Constant",
+    "Cylinder3D",
     "Decision",
     "DynConv",
     "Gate",

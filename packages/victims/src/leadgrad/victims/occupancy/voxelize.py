@@ -108,7 +108,8 @@ class Voxelizer(Partition):
             ValueError: If there is no point, shapes disagree, a feature is not finite, or a
                 position is not finite or too far away to be numbered.
         """
-        self._check(coords, features, scene)
+        check_points(coords, features, scene, self.features)
+        self._check_distance(coords)
         scenes = torch.zeros_like(coords[:, 0], dtype=torch.int64) if scene is None else scene
         if self.observers:
             places = Places.of(self.occupied(coords, scenes), self.levels, int(scenes.max()) + 1)
@@ -181,40 +182,54 @@ class Voxelizer(Partition):
         tensor = SparseTensor(voxels, inside * mean, 1, occupancy)
         return Voxels(tensor, readout, voxel[: len(coords)])
 
+    def _check_distance(self, coords: Tensor) -> None:
+        limit_m = COORDINATE_LIMIT * self.voxel_m
+        bad = (coords.detach().abs() >= limit_m).any(1)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            raise ValueError(
+                f"{int(bad.sum())} of {len(coords)} points are farther than {limit_m:g} m, the "
+                f"first is point {first} at {coords[first].tolist()}; repair the scene"
+            )
+
     def _smooth_floor(self, value: Tensor) -> Tensor:
         base = (value.detach() - 0.5).floor()
         past = value - base if self.floor_as_released else value - base - 1
         return base + torch.sigmoid(self.floor_slope * past)
 
-    def _check(self, coords: Tensor, features: Tensor, scene: Tensor | None) -> None:
-        count = len(coords)
-        if count == 0:
-            raise ValueError("the scene has no point; leave empty scenes out")
-        if coords.shape != (count, 3):
-            raise ValueError(f"coords must be (N, 3), got {tuple(coords.shape)}")
-        if features.ndim != 2 or len(features) != count:
-            raise ValueError(f"features must be ({count}, F), got {tuple(features.shape)}")
-        if features.shape[1] != self.features:
+
+def check_points(coords: Tensor, features: Tensor, scene: Tensor | None, columns: int) -> None:
+    """Checks what a partition of space is given.
+
+    Args:
+        coords: Shape: (N, 3).
+        features: Shape: (N, F).
+        scene: Shape: (N,), or None.
+        columns: F that the network takes.
+
+    Raises:
+        ValueError: If there is no point, a shape is another, or a value is not finite.
+    """
+    count = len(coords)
+    if count == 0:
+        raise ValueError("the scene has no point; leave empty scenes out")
+    if coords.shape != (count, 3):
+        raise ValueError(f"coords must be (N, 3), got {tuple(coords.shape)}")
+    if features.ndim != 2 or len(features) != count:
+        raise ValueError(f"features must be ({count}, F), got {tuple(features.shape)}")
+    if features.shape[1] != columns:
+        raise ValueError(
+            f"the network takes {columns} feature columns, the scene has {features.shape[1]}; give "
+            f"the network features={features.shape[1]}, or other data"
+        )
+    if scene is not None and scene.shape != (count,):
+        raise ValueError(f"scene must be ({count},), got {tuple(scene.shape)}")
+    for name, values in (("features", features), ("coords", coords)):
+        if not bool(values.isfinite().all()):
+            first = int((~values.isfinite().all(1)).nonzero()[0])
             raise ValueError(
-                f"the network takes {self.features} feature columns, the scene has "
-                f"{features.shape[1]}; give the network features={features.shape[1]}, or other data"
-            )
-        if scene is not None and scene.shape != (count,):
-            raise ValueError(f"scene must be ({count},), got {tuple(scene.shape)}")
-        if not bool(features.isfinite().all()):
-            first = int((~features.isfinite().all(1)).nonzero()[0])
-            raise ValueError(
-                f"features must be finite, those of point {first} are {features[first].tolist()}; "
+                f"{name} must be finite, those of point {first} are {values[first].tolist()}; "
                 "repair the scene"
-            )
-        limit_m = COORDINATE_LIMIT * self.voxel_m
-        # NaN is not within any limit either; floor would make it an ordinary, bogus voxel
-        bad = ~(coords.detach().abs() < limit_m).all(1)
-        if bool(bad.any()):
-            first = int(bad.nonzero()[0])
-            raise ValueError(
-                f"{int(bad.sum())} of {count} points are not finite or farther than {limit_m:g} m, "
-                f"the first is point {first} at {coords[first].tolist()}; repair the scene"
             )
 
 

@@ -6,6 +6,7 @@ Importing this room needs Lightning, and makes all of them known by their bare n
 from leadgrad.victims.training.averaging import TailAverage
 from leadgrad.victims.training.base import VictimTraining
 from leadgrad.victims.training.classifier import Classifier
+from leadgrad.victims.training.cylinder3d import CylinderSegmenter
 from leadgrad.victims.training.dynconv import DynConvClassifier
 from leadgrad.victims.training.segmentation import SceneSegmenter
 from leadgrad.victims.training.skipnet import SkipNetClassifier
@@ -13,6 +14,7 @@ from leadgrad.victims.training.skipnet_rl import HybridRLClassifier
 
 __all__ = [
     "Classifier",
+    "CylinderSegmenter",
     "DynConvClassifier",
     "HybridRLClassifier",
     "SceneSegmenter",

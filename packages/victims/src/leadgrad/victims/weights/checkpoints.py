@@ -47,6 +47,10 @@ def load_published(
 ) -> Network:
     """Loads weights strictly and returns the network.
 
+    A network whose published weights have other shapes than its own has a method
+    ``from_published`` from a state dict, theirs or its own, to its own, which raises ``ValueError``
+    for what it cannot take.
+
     Args:
         network: What the weights are for.
         source: A state dict, a dict that holds one under ``state_dict``, or the path of a
@@ -62,6 +66,11 @@ def load_published(
     """
     origin = "the state dict" if isinstance(source, Mapping) else str(source)
     given = read_state(source, sha256)
+    if (convert := getattr(network, "from_published", None)) is not None:
+        try:
+            given = convert(given)
+        except ValueError as error:
+            raise CheckpointError(f"{origin}: {error}") from error
     own = _own(network)
     state = _fitted(own, given, origin)
     _compare(own, state, origin)
