@@ -13,6 +13,7 @@ from leadgrad.data.lidar import HEIGHT_M, Scanner
 from leadgrad.data.lidar_solids import cross
 from leadgrad.data.semantickitti_classes import CLASS_NAMES, LABELS
 from leadgrad.data.street_layout import lay_out
+from leadgrad.data.street_plan import plan_side
 
 GROUND = ("road", "parking", "sidewalk", "other-ground", "terrain")
 EXACT = Scanner(columns=360, range_noise_m=0.0, lossless=True)
@@ -178,6 +179,23 @@ def test_the_scanner_drives_on_the_road_and_touches_nothing(index):
     road = scene.coords[scene.label == LABELS["road"]]
     near = np.hypot(road[:, 0], road[:, 1]) < 8
     assert np.median(road[near, 2]) == pytest.approx(-HEIGHT_M, abs=0.15)
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_strips_follow_each_other(level):
+    kinds = set()
+    for index in range(400):
+        side = plan_side(Draws("side", index), level=level)
+        kinds.add(side.kind)
+        starts = [strip.start_m for strip in side.strips]
+        assert starts[0] == 0
+        assert all(first < second for first, second in zip(starts, starts[1:], strict=False))
+        bands = [band for band in (side.parking, side.verge, side.walk, side.front) if band]
+        assert bands[0][0] == 0
+        for first, second in zip(sorted(bands), sorted(bands)[1:], strict=False):
+            assert first[0] <= first[1] <= second[0]
+        assert abs(side.strips[-1].height_m) < 2
+    assert kinds == {"houses", "gardens", "plaza", "lot", "green", "wood"}
 
 
 def test_streets_are_not_all_alike():

@@ -53,7 +53,7 @@ def tree(draws: Draws, low: float = 1.1) -> Piece:
         half = (spread * draws.number(0.5, 1.0), spread * draws.number(0.5, 1.0))
         up = spread * draws.number(0.5, 1.1)
         rise = height + up * draws.number(0.8, 1.3)
-        piece.append(_leaves((aside, ahead, rise), (*half, up), draws.number(0.5, 1.6)))
+        piece.append(_leaves((aside, ahead, rise), (*half, up), draws.number(0.4, 1.2)))
     return piece
 
 
@@ -68,7 +68,7 @@ def bush(draws: Draws, size: float = 1.0) -> Piece:
     for _ in range(2 + draws.choice(3)):
         across, along, up = (size * draws.number(0.4, 1.1) for _ in range(3))
         x, y = (size * draws.number(-0.9, 0.9) for _ in range(2))
-        piece.append(_leaves((x, y, 0.7 * up), (across, along, up), draws.number(1.5, 4.0)))
+        piece.append(_leaves((x, y, 0.7 * up), (across, along, up), draws.number(0.9, 3.0)))
     return piece
 
 
@@ -131,7 +131,7 @@ def pole(draws: Draws) -> Piece:
     height = draws.number(0.9, 1.2) if kind == 0 else draws.number(4.5, 9.0)
     radius = draws.number(0.05, 0.13)
     half = (radius, radius, height / 2 + 0.1)
-    piece = [Solid("cylinder", (0, 0, height / 2 - 0.1), half, label, draws.number(0.2, 0.36))]
+    piece = [Solid("cylinder", (0, 0, height / 2 - 0.1), half, label, draws.number(0.16, 0.3))]
     if kind == 1:
         piece.append(box((0, -0.06, height - 0.15), (1.6, 0.06, height), label, 0.25))
     return piece
@@ -140,7 +140,7 @@ def pole(draws: Draws) -> Piece:
 def traffic_sign(draws: Draws) -> Piece:
     """A sign on its pole; it looks along x. Its face throws light back where it came from."""
     height, size = draws.number(1.9, 2.6), draws.number(0.25, 0.42)
-    pole = Solid("cylinder", (0, 0, height / 2), (0.035, 0.035, height / 2), LABELS["pole"], 0.28)
+    pole = Solid("cylinder", (0, 0, height / 2), (0.035, 0.035, height / 2), LABELS["pole"], 0.25)
     piece = [pole, *_plate(0.04, size, height - 2 * size, height)]
     if draws.chance(0.3):
         low = height - 2 * size - 0.45

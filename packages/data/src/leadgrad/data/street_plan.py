@@ -58,7 +58,7 @@ def plan_side(draws: Draws, *, level: bool) -> Side:
         strips.append(_strip("other-ground" if draws.chance(0.35) else "terrain", q))
         verge = (q, q + draws.number(1.2, 2.2))
         q = verge[1]
-    if draws.chance(0.55 if rural else 0.95):
+    if not rural or draws.chance(0.55):
         strips.append(_strip("sidewalk", q))
         walk = (q, q + draws.number(1.7, 3.6))
         if parking is None and verge is None and draws.chance(0.35):

@@ -32,6 +32,8 @@ from leadgrad.data.street_vehicles import (
     truck,
 )
 
+# Small things further off than this are met by a beam or two.
+_SMALL_REACH_M = 48.0
 _PARKED: Mapping[str, float] = {
     "car": 0.8, "truck": 0.04, "other-vehicle": 0.05, "motorcycle": 0.05, "none": 0.06,
 }  # fmt: skip
@@ -140,6 +142,7 @@ def _walkers(band: tuple[float, float], draws: Draws, start: float, stop: float)
     """What stands and walks on a pavement: masts at the kerb, cycles at the wall."""
     things = []
     inner, outer = band[0] + 0.4, band[1] - 0.4
+    start, stop = max(start, -_SMALL_REACH_M), min(stop, _SMALL_REACH_M)
     for s in _places(draws, start, stop, 3.0, 11.0):
         name = pick(_WALKED, draws)
         if name == "traffic-sign":
@@ -192,6 +195,7 @@ def _gardens(side: Side, draws: Draws, start: float, stop: float) -> list[Thing]
 def _plaza(side: Side, draws: Draws, start: float, stop: float) -> list[Thing]:
     inner, outer = side.front
     things = []
+    start, stop = max(start, -_SMALL_REACH_M), min(stop, _SMALL_REACH_M)
     for s in _places(draws, start, stop, 4.0, 12.0):
         name = pick(_ON_PLAZAS, draws)
         q, turned = draws.number(inner + 1, outer - 1), draws.number(0, 2 * pi)

@@ -27,7 +27,7 @@ def box(low: Point3, high: Point3, label: int, remission: float, loss: float = 0
 
 def car(draws: Draws) -> Piece:
     """A car: body, bonnet and boot, cabin with glass, roof, wheels."""
-    label, paint = LABELS["car"], draws.number(0.08, 0.45)
+    label, paint = LABELS["car"], draws.number(0.08, 0.4)
     length, width, roof = draws.number(3.7, 4.8), draws.number(1.65, 1.85), draws.number(1.4, 1.6)
     half, side, belt = length / 2, width / 2, 0.62 * roof
     # A hatchback's or an estate's cabin ends where the car does.
@@ -57,7 +57,7 @@ def car(draws: Draws) -> Piece:
 
 def truck(draws: Draws) -> Piece:
     """A truck: a cab, and behind a gap a loading space on a chassis."""
-    label, paint, load = LABELS["truck"], draws.number(0.15, 0.5), draws.number(0.3, 0.6)
+    label, paint, load = LABELS["truck"], draws.number(0.15, 0.5), draws.number(0.45, 0.65)
     length, top = draws.number(6.5, 9.5), draws.number(3.1, 3.8)
     half, cab = length / 2, draws.number(2.4, 2.9)
     front = half - 1.9
@@ -73,7 +73,7 @@ def truck(draws: Draws) -> Piece:
 
 def other_vehicle(draws: Draws) -> Piece:
     """A bus, a trailer, or a caravan."""
-    label, paint = LABELS["other-vehicle"], draws.number(0.2, 0.5)
+    label, paint = LABELS["other-vehicle"], draws.number(0.2, 0.4)
     kind = draws.choice(3)
     if kind == 0:
         half, top = draws.number(5.0, 6.2), 3.1
@@ -107,7 +107,8 @@ def bicycle(draws: Draws) -> Piece:
 def bicyclist(draws: Draws) -> Piece:
     """Someone on a bicycle; both have the class."""
     label = LABELS["bicyclist"]
-    return _cycle(label, draws) + _rider(label, draws, seat=0.95, lean=0.28)
+    cloth = draws.number(0.4, 0.62)
+    return _cycle(label, draws) + _rider(label, cloth, seat=0.95, lean=0.28)
 
 
 def motorcycle(draws: Draws) -> Piece:
@@ -118,12 +119,13 @@ def motorcycle(draws: Draws) -> Piece:
 def motorcyclist(draws: Draws) -> Piece:
     """Someone on a motorcycle; both have the class."""
     label = LABELS["motorcyclist"]
-    return _motorcycle(label, draws) + _rider(label, draws, seat=0.8, lean=0.12)
+    leather = draws.number(0.12, 0.3)
+    return _motorcycle(label, draws) + _rider(label, leather, seat=0.8, lean=0.12)
 
 
 def person(draws: Draws) -> Piece:
     """Someone who walks or stands."""
-    label, cloth, height = LABELS["person"], draws.number(0.3, 0.6), draws.number(1.55, 1.9)
+    label, cloth, height = LABELS["person"], draws.number(0.4, 0.62), draws.number(1.55, 1.9)
     hip, neck = 0.5 * height, 0.84 * height
     stride = draws.number(0.0, 0.22)
     piece = [
@@ -163,7 +165,7 @@ def _cycle(label: int, draws: Draws) -> Piece:
 
 
 def _motorcycle(label: int, draws: Draws) -> Piece:
-    paint = draws.number(0.2, 0.5)
+    paint = draws.number(0.35, 0.6)
     wheels = [
         Solid("ellipsoid", (x, 0, 0.31), (0.31, 0.08, 0.31), label, _RUBBER) for x in (-0.68, 0.68)
     ]
@@ -177,8 +179,7 @@ def _motorcycle(label: int, draws: Draws) -> Piece:
     ]
 
 
-def _rider(label: int, draws: Draws, *, seat: float, lean: float) -> Piece:
-    cloth = draws.number(0.3, 0.6)
+def _rider(label: int, cloth: float, *, seat: float, lean: float) -> Piece:
     piece = [
         Solid("ellipsoid", (lean / 2, 0, seat + 0.3), (0.17, 0.22, 0.34), label, cloth),
         Solid("ellipsoid", (lean, 0, seat + 0.74), (0.12, 0.1, 0.14), label, 0.4),
