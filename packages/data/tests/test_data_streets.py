@@ -2,6 +2,7 @@ import hashlib
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -66,6 +67,7 @@ def test_scan_i_is_the_same_whatever_is_asked_for():
     assert SyntheticStreets(columns=90, limit=2, data_seed=1).manifest() != manifest
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_scans():
     code = (
         "from leadgrad.data import SyntheticStreets as S; print(S(columns=90, limit=2).manifest())"
@@ -189,10 +191,10 @@ def test_strips_follow_each_other(level):
         kinds.add(side.kind)
         starts = [strip.start_m for strip in side.strips]
         assert starts[0] == 0
-        assert all(first < second for first, second in zip(starts, starts[1:], strict=False))
+        assert all(first < second for first, second in pairwise(starts))
         bands = [band for band in (side.parking, side.verge, side.walk, side.front) if band]
         assert bands[0][0] == 0
-        for first, second in zip(sorted(bands), sorted(bands)[1:], strict=False):
+        for first, second in pairwise(sorted(bands)):
             assert first[0] <= first[1] <= second[0]
         assert abs(side.strips[-1].height_m) < 2
     assert kinds == {"houses", "gardens", "plaza", "lot", "green", "wood"}

@@ -146,23 +146,25 @@ def _walkers(band: tuple[float, float], draws: Draws, start: float, stop: float)
     for s in _places(draws, start, stop, 3.0, 11.0):
         name = pick(_WALKED, draws)
         if name == "traffic-sign":
-            board = draws.chance(0.15)
-            piece = sign_board(draws) if board else traffic_sign(draws)
-            q = outer + 1.2 if board else inner
-            things.append(Thing(piece, s, q, draws.number(-0.15, 0.15)))
-            continue
-        piece = make(name, draws)
-        if name == "person":
-            things.append(Thing(piece, s, draws.number(inner, outer), draws.number(0, 2 * pi)))
+            skew = draws.number(-0.15, 0.15)
+            if draws.chance(0.15):
+                things.append(Thing(sign_board(draws), s, outer + 1.2, skew))
+            else:
+                things.append(Thing(traffic_sign(draws), s, inner, skew))
+        elif name == "person":
+            q, turned = draws.number(inner, outer), draws.number(0, 2 * pi)
+            things.append(Thing(person(draws), s, q, turned))
             if draws.chance(0.3):
-                things.append(Thing(make(name, draws), s + 0.8, outer, draws.number(0, 2 * pi)))
+                things.append(Thing(person(draws), s + 0.8, outer, draws.number(0, 2 * pi)))
         elif name in ("bicycle", "motorcycle"):
             for number in range(1 + draws.choice(3)):
                 turned = pi / 2 + draws.number(-0.2, 0.2)
                 things.append(Thing(make(name, draws), s + 0.8 * number, outer - 0.4, turned))
+        elif name == "pole":
+            # A lamp's arm reaches over the road.
+            things.append(Thing(pole(draws), s, inner, -pi / 2))
         else:
-            q = inner if name == "pole" else outer
-            things.append(Thing(piece, s, q, pi / 2 if name == "pole" else 0.0))
+            things.append(Thing(clutter(draws), s, outer))
     return things
 
 
