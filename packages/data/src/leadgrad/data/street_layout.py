@@ -20,7 +20,7 @@ from leadgrad.data.street_vehicles import Piece, bicyclist, motorcyclist
 
 # How far from the scanner things stand; few beams come back from further off.
 _REACH_M = 68.0
-_ROAD = Strip(0.0, LABELS["road"], 0.0, remission=0.4, rough_m=0.005)
+_ROAD = Strip(0.0, LABELS["road"], 0.0, remission=0.37, rough_m=0.005)
 _ISLAND = Strip(0.0, LABELS["other-ground"], 0.16, remission=0.3, rough_m=0.03)
 _USERS = {"car": 0.4, "truck": 0.08, "other-vehicle": 0.08, "bicyclist": 0.24, "motorcyclist": 0.2}
 # What is this near to the scanner leaves it its lane.

@@ -83,7 +83,7 @@ def plan_side(draws: Draws, *, level: bool) -> Side:
 
 def _strip(name: str, start_m: float, *, height_m: float | None = None) -> Strip:
     remission, rough, waves, height = {
-        "parking": (0.45, 0.01, 0.0, 0.0),
+        "parking": (0.48, 0.01, 0.0, 0.0),
         "sidewalk": (0.53, 0.0, 0.0, _KERB_M),
         "terrain": (0.6, 0.05, 0.0, _KERB_M),
         "other-ground": (0.3, 0.025, 0.0, _KERB_M),
