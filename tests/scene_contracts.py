@@ -12,7 +12,9 @@ from leadgrad.data import (
     SceneArrays,
     SceneDataModule,
     SceneFolder,
+    SemanticKITTI,
     SyntheticRooms,
+    SyntheticStreets,
 )
 from leadgrad.data.s3dis_prepare import prepare_s3dis
 from leadgrad.data.scannet_prepare import prepare_scannet
@@ -21,6 +23,26 @@ from leadgrad.victims import LGM, MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
 
 def rooms(root: Path) -> SceneDataModule:
     return SyntheticRooms(points=1000, train_rooms=2, validation_rooms=1, test_rooms=3)
+
+
+def streets(root: Path) -> SceneDataModule:
+    return SyntheticStreets(columns=90, train_streets=2, validation_streets=1, test_streets=3)
+
+
+def semantickitti(root: Path) -> SceneDataModule:
+    """A scan to train on and three to attack, of a few points, in the official layout."""
+    draws = np.random.default_rng(0)
+    for sequence, scans in (("00", 1), ("08", 3)):
+        for scan in range(scans):
+            folder = root / "sequences" / sequence
+            for name in ("velodyne", "labels"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            points = draws.random((40, 4)).astype("<f4")
+            points.tofile(folder / "velodyne" / f"{scan:06d}.bin")
+            draws.choice([0, 10, 40, 70], 40).astype("<u4").tofile(
+                folder / "labels" / f"{scan:06d}.label"
+            )
+    return SemanticKITTI(root, {"train": ["00"], "validation": ["08"]})
 
 
 def scannet(root: Path) -> SceneDataModule:
@@ -94,8 +116,10 @@ def scene_arrays(root: Path) -> SceneDataModule:
 
 DATA = {
     "SyntheticRooms": rooms,
+    "SyntheticStreets": streets,
     "ScanNet": scannet,
     "S3DIS": s3dis,
+    "SemanticKITTI": semantickitti,
     "SceneFolder": folder,
     "SceneArrays": scene_arrays,
 }

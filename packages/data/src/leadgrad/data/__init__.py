@@ -12,6 +12,8 @@ from leadgrad.data.scene_arrays import SceneArrays
 from leadgrad.data.scene_batch import check_scene_batch
 from leadgrad.data.scene_folder import SceneFolder
 from leadgrad.data.scenes import SceneDataModule
+from leadgrad.data.semantickitti import SemanticKITTI
+from leadgrad.data.streets import SyntheticStreets
 from leadgrad.data.striping import StripedBatchSampler
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "SceneArrays",
     "SceneDataModule",
     "SceneFolder",
+    "SemanticKITTI",
     "StripedBatchSampler",
     "SyntheticRooms",
+    "SyntheticStreets",
     "check_batch",
     "check_scene_batch",
 ]

@@ -14,6 +14,7 @@ Order, probabilities and amounts: docs/reference/scenes.md, "Training". Deviatio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,28 @@ from leadgrad.data.draws import Draws
 from leadgrad.data.elastic import distort
 
 Points = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+
+
+class Augmentation(Protocol):
+    """What training scenes may go through."""
+
+    @property
+    def recolours(self) -> bool:
+        """Whether it may change colours."""
+        ...
+
+    def __call__(
+        self,
+        coords: NDArray[np.float32],
+        features: NDArray[np.float32],
+        label: NDArray[np.int64],
+        *,
+        key: int,
+        colours: Sequence[int],
+    ) -> Points:
+        """Return the augmented scene; see `SceneAugmentation`."""
+        ...
+
 
 # Largest shift of a crop's centre, as a share of the bounding box along x, y and z.
 _CROP_SHIFT = (0.2, 0.2, 0.05)

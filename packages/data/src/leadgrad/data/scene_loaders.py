@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 from leadgrad.data.contract import DataSetError
 from leadgrad.data.features import COLOURS, as_served, colour_columns
 from leadgrad.data.loaders import Batch, Reader
-from leadgrad.data.scene_augment import Points, SceneAugmentation
+from leadgrad.data.scene_augment import Augmentation, Points
 from leadgrad.data.scene_check import Scene, check_scene
 from leadgrad.data.striping import StripedBatchSampler
 
@@ -68,7 +68,7 @@ class SceneReader(Reader):
         source: SceneSource,
         *,
         count: int | None = None,
-        augmentation: SceneAugmentation | None = None,
+        augmentation: Augmentation | None = None,
         max_points: int | None = None,
         num_classes: int | None = None,
         feature_names: Sequence[str] = COLOURS,

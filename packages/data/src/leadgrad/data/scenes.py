@@ -19,7 +19,7 @@ from leadgrad.data.contract import DataSetError
 from leadgrad.data.features import COLOURS, check_feature_names
 from leadgrad.data.loaders import Batch
 from leadgrad.data.palette import Palette, check_palette, distinct_colors
-from leadgrad.data.scene_augment import SceneAugmentation
+from leadgrad.data.scene_augment import Augmentation
 from leadgrad.data.scene_batch import IGNORE_LABEL
 from leadgrad.data.scene_loaders import SceneReader, SceneSource, SizedBatchSampler
 
@@ -83,7 +83,7 @@ class SceneDataModule(AttackedDataModule[SceneSource]):
             raise ValueError(f"max_points must be at least 1, or None, got {max_points}")
         self.max_points = max_points
 
-    def augmentation(self) -> SceneAugmentation | None:
+    def augmentation(self) -> Augmentation | None:
         """Return what training scenes go through; None leaves them as they are."""
         return None
 

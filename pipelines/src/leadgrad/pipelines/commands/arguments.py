@@ -10,7 +10,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-KindName = Literal["cifar10", "scannet-raw", "scannet", "s3dis-raw", "s3dis"]
+KindName = Literal["cifar10", "scannet-raw", "scannet", "s3dis-raw", "s3dis", "semantickitti"]
 """Of a data folder."""
 
 
@@ -55,7 +55,8 @@ def publish_parser() -> ArgumentParser:
 def verify_data_parser() -> ArgumentParser:
     """Of ``leadgrad verify-data``."""
     parser = ArgumentParser(
-        prog="leadgrad verify-data", description="Check a folder of CIFAR-10, ScanNet or S3DIS"
+        prog="leadgrad verify-data",
+        description="Check a folder of CIFAR-10, ScanNet, S3DIS or SemanticKITTI",
     )
     parser.add_argument("root", type=str, help="The folder; of CIFAR-10 its parent will do too")
     parser.add_argument(

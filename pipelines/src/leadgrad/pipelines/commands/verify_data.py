@@ -15,6 +15,7 @@ from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.s3dis_prepare import verify_raw_s3dis, verify_s3dis
 from leadgrad.data.scannet_prepare import verify_raw_scannet, verify_scannet
 from leadgrad.data.scene_files import INDEX_NAME
+from leadgrad.data.semantickitti_files import verify_semantickitti
 from leadgrad.pipelines.commands.arguments import KindName, verify_data_parser
 
 
@@ -48,6 +49,11 @@ def _raw_s3dis(root: Path) -> bool:
     return any(path.is_dir() for paths in (root.glob("Area_*/*"), copies) for path in paths)
 
 
+def _semantickitti(root: Path) -> bool:
+    layouts = ("sequences/*/velodyne", "dataset/sequences/*/velodyne")
+    return any(path.is_dir() for layout in layouts for path in root.glob(layout))
+
+
 def _prepared(dataset: str, unfinished: str) -> Callable[[Path], bool]:
     """Whether the index names the set, or, without an index, scenes lie as ``unfinished``."""
 
@@ -74,6 +80,7 @@ KINDS: dict[KindName, Kind] = {
     "s3dis": Kind(
         _prepared("S3DIS", "Area_*/*.ply"), verify_s3dis, f"{INDEX_NAME} of S3DIS, Area_*/*.ply"
     ),
+    "semantickitti": Kind(_semantickitti, verify_semantickitti, "sequences/SS/velodyne/"),
 }
 
 
