@@ -32,7 +32,7 @@ _FADING = 5
 # How remission falls with the angle and with the distance, and how it scatters.
 _GRAZED_SHARE = 0.55
 _DIMS_M = 150.0
-_SCATTER = 0.2
+_SCATTER = 0.12
 # Leaves and bars are met at any angle.
 _LEAF_FACING = 0.7
 # A ground is looked for at these distances, and then halved in.

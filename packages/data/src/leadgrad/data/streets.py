@@ -30,6 +30,8 @@ class SyntheticStreets(SceneDataModule):
         validation_streets: Number of scans of the validation split.
         test_streets: Number of scans of the test split.
         data_seed: Seed of the streets.
+        augmented: Whether training scans go through the published augmentation. Where there is a
+            street for every step, there is little for it to add.
         num_workers: Loader processes.
         seed: Seed of the training order and of the augmentation.
         limit: Serve only the first `limit` scans of the attacked split. None serves all.
@@ -55,6 +57,7 @@ class SyntheticStreets(SceneDataModule):
         validation_streets: int = 8,
         test_streets: int = 20,
         data_seed: int = 0,
+        augmented: bool = True,
         num_workers: int = 0,
         seed: int = 0,
         limit: int | None = None,
@@ -81,14 +84,15 @@ class SyntheticStreets(SceneDataModule):
                 raise ValueError(f"{name}_streets must be at least 1, got {count}")
         self.columns = columns
         self.data_seed = data_seed
+        self.augmented = augmented
 
     def load_split(self, name: str) -> "StreetSource":
         """Return the scans of one split, which are made when they are asked for."""
         return StreetSource(name, self.streets[name], columns=self.columns, seed=self.data_seed)
 
-    def augmentation(self) -> LidarAugmentation:
-        """Return the published recipe; see `leadgrad.data.SemanticKITTI`."""
-        return LidarAugmentation(seed=self.seed)
+    def augmentation(self) -> LidarAugmentation | None:
+        """Return the published recipe, unless told otherwise; see `leadgrad.data.SemanticKITTI`."""
+        return LidarAugmentation(seed=self.seed) if self.augmented else None
 
 
 class StreetSource(SceneSource):
