@@ -33,6 +33,21 @@ def export_ply_parser() -> ArgumentParser:
     return parser
 
 
+def figure9_parser() -> ArgumentParser:
+    """Of ``leadgrad figure 9``."""
+    parser = ArgumentParser(
+        prog="leadgrad figure 9",
+        description="A scene before and after an attack: from above and at a slant, whole and "
+        "where its answers changed most",
+    )
+    parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
+    parser.add_argument("--scene", type=int, default=0, help="Its position in the attacked split")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="The PNG; RUN_DIR/figure9.png if not given"
+    )
+    return parser
+
+
 def publish_parser() -> ArgumentParser:
     """Of ``leadgrad publish``."""
     parser = ArgumentParser(prog="leadgrad publish", description="Weights and card of a fit")
@@ -121,4 +136,5 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "verify-data": verify_data_parser,
     "prepare": prepare_parser,
     "demo": demo_parser,
+    "figure 9": figure9_parser,
 }

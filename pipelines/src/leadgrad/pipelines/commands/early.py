@@ -34,6 +34,8 @@ def check_early(command: str, args: Sequence[str]) -> None:
         usage, args = TABLE_USAGES.get(args[0]), args[1:]
     if usage is not None:
         _check_usage(command, usage, args)
+    elif command == "figure" and args:
+        _check_paths(f"figure {args[0]}", args[1:])
     elif command not in ("table", "figure"):
         _check_paths(command, args)
 
@@ -116,8 +118,10 @@ def _is_given(key: str, given: Mapping[str, Any]) -> bool:
 def _check_paths(command: str, args: Sequence[str]) -> None:
     from leadgrad.pipelines.commands.arguments import PARSERS
 
+    if command not in PARSERS:
+        return  # no figure of that name, which the command says
     chosen = PARSERS[command]().parse_args(list(args))
-    if command in ("verify", "export-ply"):
+    if command in ("verify", "export-ply") or command.startswith("figure"):
         for name in ("run.json", "results.json"):
             if not (Path(chosen.run_dir) / name).exists():
                 raise FileNotFoundError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from leadgrad.pipelines.commands.numbered import run_numbered
 
-FIGURES = {"9": "leadgrad.pipelines.paper.figure9"}
+FIGURES = {"9": "leadgrad.pipelines.commands.figure9"}
 """Name to the module whose ``main`` makes it, which gets the name as its first argument."""
 
 

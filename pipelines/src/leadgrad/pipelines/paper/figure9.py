@@ -1,22 +1,19 @@
-"""``leadgrad figure 9``: a scene before and after an attack, whole and close, as one picture."""
+"""Figure 9: a scene before and after an attack, whole and close, as one picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from rich.console import Console
 
 from leadgrad.data import SceneDataModule
 from leadgrad.pipelines.attack.task import task_of_run
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.report.pictures import figure_png
-from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.directory import RunError
 from leadgrad.pipelines.tasks.scenes.close_up import close_ups
 from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord, SceneRun, scenes_of
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
@@ -66,33 +63,24 @@ def figure(record: SceneRecord, title: str, data: SceneDataModule) -> bytes:
     return figure_png(made)
 
 
-def main(args: Sequence[str]) -> int:
-    """Runs the command; the first argument is the figure's name."""
-    name, *rest = args
-    parser = ArgumentParser(
-        prog=f"leadgrad figure {name}",
-        description="A scene before and after an attack: from above and at a slant, whole and "
-        "where its answers changed most",
-    )
-    parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
-    parser.add_argument("--scene", type=int, default=0, help="Its position in the attacked split")
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="The PNG; RUN_DIR/figure9.png if not given"
-    )
-    options = parser.parse_args(rest)
-    run: SceneRun = RunDirectory(options.run_dir)
+def draw(run: SceneRun, scene: int, path: Path) -> None:
+    """Writes the picture of one of a run's scenes.
+
+    Args:
+        run: Of a finished attack.
+        scene: Its position in the attacked split.
+        path: Of the PNG.
+
+    Raises:
+        RunError: If the run is not of scenes, or has no such scene.
+    """
     results = run.results()
     if not issubclass(task_of_run(run).record, SceneBatch):
         raise RunError(f"{run.path} holds an attack on {results['inputs']}; figure 9 is of scenes")
-    record = next(islice(scenes_of(run), options.scene, None), None) if options.scene >= 0 else None
+    record = next(islice(scenes_of(run), scene, None), None) if scene >= 0 else None
     if record is None:
-        raise RunError(
-            f"{run.path} has no scene {options.scene}; choose from 0 to {results['scenes'] - 1}"
-        )
-    title = f"{results['names'][options.scene]}, ε = {results['threat']['init_args']['eps_m']:g} m"
+        raise RunError(f"{run.path} has no scene {scene}; choose from 0 to {results['scenes'] - 1}")
+    title = f"{results['names'][scene]}, ε = {results['threat']['init_args']['eps_m']:g} m"
     made = figure(record, title, instantiate(run.run()["config"]["data"]))
-    path = Path(options.out or run.path / "figure9.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, made)
-    Console().print(f"figure: {path}", soft_wrap=True)
-    return 0

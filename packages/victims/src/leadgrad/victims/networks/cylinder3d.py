@@ -8,7 +8,7 @@ narrower ones are for training where there is little to compute with (docs/refer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -177,7 +177,7 @@ class Cylinder3D(nn.Module):
             )
         self.num_classes, self.variant = num_classes, variant
         self.partition = CylinderPartition(
-            CylinderGrid(_triple(grid), _triple(low), _triple(high)),
+            CylinderGrid(*(_triple(each) for each in (grid, low, high))),
             STRIDES,
             features=features,
             as_released=as_released,
@@ -221,7 +221,8 @@ class Cylinder3D(nn.Module):
         return grid_kernels(state, self.state_dict(), shared=self.variant == "released")
 
 
-def _triple(values: Sequence[float]) -> tuple[float, float, float]:
+def _triple(values: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """A configuration's list as the tuple that it stands for."""
     if len(values) != 3:
         raise ValueError(f"grid, low and high are of ρ, φ and z, got {list(values)}")
     first, second, third = values

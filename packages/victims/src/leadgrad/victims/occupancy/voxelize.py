@@ -224,13 +224,19 @@ def check_points(coords: Tensor, features: Tensor, scene: Tensor | None, columns
         )
     if scene is not None and scene.shape != (count,):
         raise ValueError(f"scene must be ({count},), got {tuple(scene.shape)}")
-    for name, values in (("features", features), ("coords", coords)):
-        if not bool(values.isfinite().all()):
-            first = int((~values.isfinite().all(1)).nonzero()[0])
-            raise ValueError(
-                f"{name} must be finite, those of point {first} are {values[first].tolist()}; "
-                "repair the scene"
-            )
+    if not bool(features.isfinite().all()):
+        first = int((~features.isfinite().all(1)).nonzero()[0])
+        raise ValueError(
+            f"features must be finite, those of point {first} are {features[first].tolist()}; "
+            "repair the scene"
+        )
+    bad = ~coords.isfinite().all(1)
+    if bool(bad.any()):
+        first = int(bad.nonzero()[0])
+        raise ValueError(
+            f"{int(bad.sum())} of {count} points are not finite, the first is point {first} at "
+            f"{coords[first].tolist()}; repair the scene"
+        )
 
 
 def _centred(position: Tensor, scene: Tensor) -> Tensor:
