@@ -1,8 +1,8 @@
 """Cylinder3D: a U-Net of asymmetric convolutions in cylindrical cells (Zhu et al., CVPR 2021).
 
 ``Cylinder3D()`` is the SemanticKITTI victim, with the names and shapes of its released checkpoint;
-narrower ones are for training where there is little to compute with (docs/reference/scenes.md,
-"Cylinder3D").
+narrower ones are for training where there is little to compute with (docs/reference/cylinder3d.md,
+"The network").
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Cylinder3D(nn.Module):
         high: Upper bounds.
         features: Number of feature columns of a point; 1 of remission.
         variant: ``"released"`` computes with the rulebooks that the published weights were trained
-            with, ``"as_designed"`` with the declared kernels (D39 in
+            with, ``"as_designed"`` with the declared kernels (D59 in
             docs/reference/differences.md).
         as_released: As of ``CylinderPartition``.
     """

@@ -2,8 +2,8 @@
 
 Names are those of the released checkpoints. All convolutions of a block but the strided, inverse
 and dilating ones were trained with one rulebook: that of the block's first convolution, whatever
-kernel they declare (docs/reference/scenes.md, "Shared rulebooks"). ``released`` blocks compute so,
-the others as declared. The order is convolution, leaky ReLU, norm; each convolution and norm is
+kernel they declare (docs/reference/cylinder3d.md, "Shared rulebooks"). ``released`` blocks compute
+so, the others as declared. The order is convolution, leaky ReLU, norm; each convolution and norm is
 multiplied by the occupancy.
 """
 

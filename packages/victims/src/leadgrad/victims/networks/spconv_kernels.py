@@ -1,7 +1,7 @@
 """Kernels of spconv checkpoints: two layouts, and slices that nobody has ever read.
 
 spconv 1 stores a kernel as (kρ, kφ, kz, Cin, Cout), spconv 2 as (Cout, kρ, kφ, kz, Cin); here it is
-(K, Cin, Cout), slices row-major (docs/reference/scenes.md, "Checkpoints of Cylinder3D").
+(K, Cin, Cout), slices row-major (docs/reference/cylinder3d.md, "Checkpoints of Cylinder3D").
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Features of a point hold its position, so a gradient of the coordinates exists although cells are
 frozen: that is FGM here, and nothing but the exact network. Under LGM all cells within reach are
-computed, each with an occupancy (docs/reference/scenes.md, "Cylindrical cells").
+computed, each with an occupancy (docs/reference/cylinder3d.md, "Cylindrical cells").
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class CylinderPartition(Partition):
         features: Number of feature columns of a point; 1 of remission.
         as_released: Lead as the released program does: what may enter a cell that holds points
             enters it, too, features of entering points are those of their old cells, and cells at
-            the grid's borders have their middle at the border (D20, D22 in
+            the grid's borders have their middle at the border (D54 to D56 in
             docs/reference/differences.md). Which cells are within reach is exact all the same.
     """
 

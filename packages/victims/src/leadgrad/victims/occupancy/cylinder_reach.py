@@ -3,7 +3,7 @@
 A step moves a point inside of a Cartesian box. In ρ and φ that box is no box, so a cell is tested
 for what it is: a sector between two rays and two circles. The part of the box's floor between two
 rays is convex, so its distances from the axis are an interval, and its ends are easily found; a
-cell is within reach where the interval meets its own (docs/reference/scenes.md, "Candidates of
+cell is within reach where the interval meets its own (docs/reference/cylinder3d.md, "Candidates of
 Cylinder3D").
 """
 

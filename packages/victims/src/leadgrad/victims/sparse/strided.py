@@ -2,8 +2,8 @@
 
 What Cylinder3D needs besides the cubes of ``Geometry``: kernels such as 1×3×3, and strided 3³
 convolutions that compute at every coarser cell whose window holds a cell, so that the set grows
-(docs/reference/scenes.md, "Convolutions on a grid"). Levels are numbered from 0, the finest; cells
-of each have whole numbers of that level's own cells as coordinates. The grid has edges: nothing
+(docs/reference/cylinder3d.md, "Convolutions on a grid"). Levels are numbered from 0, the finest;
+cells of each have whole numbers of that level's own cells as coordinates. The grid has edges: nothing
 wraps around.
 """
 
@@ -195,7 +195,7 @@ def strided_map(fine: CoordinateSet, shape: Size, stride: Size) -> KernelMap:
 def window_or(occupancy: Tensor, down: KernelMap) -> Tensor:
     """Occupancy of each coarser cell as a differentiable OR over the cells in its window.
 
-    o_coarse = 1 - Π (1 - o) (docs/reference/scenes.md, "Occupancy in Cylinder3D"). As in
+    o_coarse = 1 - Π (1 - o) (docs/reference/cylinder3d.md, "Occupancy in Cylinder3D"). As in
     ``soft_or``, the product runs over a table, whose gradient is exact also where factors are 0.
 
     Args:

@@ -15,7 +15,7 @@ from leadgrad.victims.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class AdamConstant(Recipe):
-    """Adam at one rate (docs/reference/scenes.md, "Training of Cylinder3D").
+    """Adam at one rate (docs/reference/cylinder3d.md, "Training of Cylinder3D").
 
     Args:
         lr: Rate.

@@ -1,6 +1,6 @@
 """Training of Cylinder3D: cross-entropy and Lovász-softmax on cells (Zhu et al., CVPR 2021).
 
-After docs/reference/scenes.md, "Training of Cylinder3D".
+After docs/reference/cylinder3d.md, "Training of Cylinder3D".
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from leadgrad.data.scenes import SceneDataModule
 from leadgrad.pipelines.report.pictures import Pixels
 from leadgrad.pipelines.tasks.scenes.pictures import class_colours, render, view
 from leadgrad.pipelines.tasks.scenes.scores import class_ious
-from leadgrad.victims.training.segmentation import SceneSegmenter
+from leadgrad.victims.training.points import PointTraining
 
 MESH_POINTS = 20_000  # more make TensorBoard's page slow
 GAP = 12  # pixels between two pictures
@@ -59,7 +59,7 @@ class SceneCurves(Callback):
         scene, self._scene = self._scene, None
         if scene is None or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        assert isinstance(pl_module, SceneSegmenter), "train_cli asked"
+        assert isinstance(pl_module, PointTraining), "train_cli asked"
         assert pl_module.val_confusion is not None, "the epoch has ended"
         board, step = trainer.logger.experiment, trainer.global_step
         ious = class_ious(pl_module.val_confusion.cpu())
