@@ -1,7 +1,7 @@
 """A cylindrical grid: which cell a position is in, and where that cell is.
 
 Cylinder3D's cells (docs/reference/cylinder3d.md, "Cylindrical cells"). Positions become distance ρ
-from the sensor's vertical axis, azimuth φ and height z, all in float64. Along each axis the cells are
+from the sensor's vertical axis, azimuth φ and height z, all in float64. Along each axis cells are
 (high - low) / (G - 1) wide, so that the last one begins where the range ends: it holds what lies
 beyond, as the first one also holds what lies below. No point is left out. Azimuths have a seam at
 ±π, at which the cells end.

@@ -3,8 +3,8 @@
 What Cylinder3D needs besides the cubes of ``Geometry``: kernels such as 1×3×3, and strided 3³
 convolutions that compute at every coarser cell whose window holds a cell, so that the set grows
 (docs/reference/cylinder3d.md, "Convolutions on a grid"). Levels are numbered from 0, the finest;
-cells of each have whole numbers of that level's own cells as coordinates. The grid has edges: nothing
-wraps around.
+cells of each have whole numbers of that level's own cells as coordinates. The grid has edges:
+nothing wraps around.
 """
 
 from __future__ import annotations
