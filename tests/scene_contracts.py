@@ -18,7 +18,7 @@ from leadgrad.data import (
 )
 from leadgrad.data.s3dis_prepare import prepare_s3dis
 from leadgrad.data.scannet_prepare import prepare_scannet
-from leadgrad.victims import LGM, MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
+from leadgrad.victims import LGM, Cylinder3D, MinkUNet, Sigmoid, VoxelFGM, VoxelLGM
 
 
 def rooms(root: Path) -> SceneDataModule:
@@ -129,6 +129,9 @@ VICTIMS = {
     "MinkUNet": lambda: MinkUNet(**NETWORK["init_args"]),
     "MinkUNet with coordinates": lambda: MinkUNet(
         **{**NETWORK["init_args"], "coordinate_features": True}
+    ),
+    "Cylinder3D": lambda: Cylinder3D(
+        width=2, point_widths=(4, 4, 4, 4), compressed=3, grid=(60, 45, 16), features=3
     ),
 }
 METHODS = {"FGM": VoxelFGM(Sigmoid(10.0)), "LGM": VoxelLGM(Sigmoid(10.0)), "LGM()": LGM()}
