@@ -81,7 +81,7 @@ def run_scenes(directory: Path, weights: str, console: Console, *, short: bool) 
     row, edge_m = table.row(EPS_VOXELS), unit_m(card, table.unit)
     rooms = 1 if short else ROOMS
     node = {
-        "class_path": table.data,
+        "class_path": table.data["class_path"],
         "init_args": {"points": POINTS, "limit": rooms},
     }
     data: SyntheticRooms = instantiate(node)

@@ -8,7 +8,8 @@ no one size, they are in metres.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from leadgrad.pipelines.paper.layout import settings
@@ -93,6 +94,9 @@ def paper_classes(method: str | None) -> list[str]:
     ]
 
 
+ROOMS = {"class_path": "leadgrad.data.SyntheticRooms"}
+
+
 @dataclass(frozen=True)
 class SceneTable:
     """One of the paper's tables.
@@ -104,7 +108,7 @@ class SceneTable:
         budgets: ε that it has, in the settings' unit; empty: all of the settings'.
         classes: Whether it prints the IoU of every class instead of the mIoU of every budget.
         victim: Weights that are attacked by default.
-        data: Class path of the data that they were trained for.
+        data: Class and arguments of the data that they were trained for.
     """
 
     title: str
@@ -113,7 +117,7 @@ class SceneTable:
     budgets: tuple[float, ...] = ()
     classes: bool = False
     victim: str = "zoo/rooms_minkunet.safetensors"
-    data: str = "leadgrad.data.SyntheticRooms"
+    data: Mapping[str, Any] = field(default_factory=lambda: dict(ROOMS))
 
     @property
     def unit(self) -> str:

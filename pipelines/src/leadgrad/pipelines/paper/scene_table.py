@@ -151,7 +151,7 @@ def main(args: Sequence[str]) -> int:
     table = TABLES[name]
     parser = ArgumentParser(prog=f"leadgrad table {name}", description=table.title)
     parser.add_argument("--victim", type=str, default=table.victim)
-    parser.add_subclass_arguments(SceneDataModule, "data", default={"class_path": table.data})
+    parser.add_subclass_arguments(SceneDataModule, "data", default=dict(table.data))
     parser.add_argument("--limit", type=int | None, default=None, help="Its first scenes only")
     parser.add_argument("--budgets", type=list[float], default=[], help=f"ε in {table.unit}")
     parser.add_argument("--methods", type=list[str], default=[], help="Some of the columns")
