@@ -176,6 +176,22 @@ def test_intervals_are_a_bootstrap_over_scenes():
     assert (few.interval_words, few.minus(few).p) == ("–", None)
 
 
+def test_a_level_of_checks_that_there_is_not_is_refused(table, capsys):
+    with pytest.raises(SystemExit):
+        main(["table", "3", *table[1], "--checks=ful"])
+    assert "Got value: ful" in capsys.readouterr().err
+
+
+def test_scenes_without_a_label_tell_nothing():
+    nothing = Measured.of(torch.zeros(5, 4, 4, dtype=torch.int64))
+    assert nothing.minus(nothing).p is None
+
+
+def test_tables_of_different_settings_have_different_directories():
+    assert TABLES["3"].out == TABLES["6"].out == TABLES["7"].out
+    assert len({TABLES[name].out for name in "345"}) == 3
+
+
 def test_random_swaps_tell_what_all_swaps_tell(monkeypatch):
     generator = torch.Generator().manual_seed(2)
     one, other = torch.randint(0, 50, (2, 9, 3, 3), generator=generator)

@@ -8,9 +8,12 @@ from rich.console import Console
 from run_config import attack_config, node, threat
 from scene_config import published_voxel_network, scene_config
 
+from leadgrad.attacks import IFGSM, PixelLinf
+from leadgrad.pipelines.api import node_of
 from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.api.sweeping import cells, file_name
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.victims import FGM, LGM
 
@@ -107,9 +110,31 @@ def test_an_attack_that_is_named_is_as_the_base_where_it_can_be():
         goal=node("leadgrad.attacks.TargetShift", shift=1),
     )
     (single,), (iterated,) = (list(cells(base, [], [name], ["FGM"])) for name in ("FGSM", "PGD"))
-    goal = base["init_args"]["goal"]
+    goal = node("leadgrad.attacks.TargetShift")  # whose default is a shift of 1
     assert single.attack["init_args"] == {"threat": threat(eps_255=2), "goal": goal}
     assert iterated.attack["init_args"]["steps"] == 3
+
+
+def test_what_the_base_has_by_default_is_left_to_the_named_attacks():
+    base = node_of(IFGSM(PixelLinf(2)))  # every argument, as the command line has it
+    assert "steps" in base["init_args"]
+    for name in ("APGD", "PGD", "CarliniWagner"):
+        (cell,) = cells(base, [], [name], ["FGM"])
+        assert set(cell.attack["init_args"]) == {"threat"}, name
+        instantiate(dict(cell.attack))
+
+
+@pytest.mark.parametrize(
+    ("base", "attacks", "message"),
+    [
+        (BASE, ["PixelLinf"], "is no attack"),
+        (BASE, [node("leadgrad.attacks.PGD", threat=threat(eps_255=5))], "threat model of its own"),
+        ({"class_path": "leadgrad.attacks.FGSM"}, [], "changes the one budget"),
+    ],
+)
+def test_what_is_no_attack_of_a_sweep_is_refused(base, attacks, message):
+    with pytest.raises(ValueError, match=message):
+        list(cells(base, [1], attacks, ["FGM"]))
 
 
 def test_mistakes_are_found_before_the_first_attack_runs(tmp_path, capsys):
@@ -132,9 +157,11 @@ def test_long_names_fit_file_systems_and_stay_apart():
 
 def test_different_attacks_of_one_name_are_refused(tmp_path):
     own = {"class_path": "my_file.FGSM"}
-    cells_ = [Cell("FGSM/eps-1/FGM()", {}, attack, FGM()) for attack in (own, BASE)]
-    with pytest.raises(ValueError, match="two different attacks would have the directory"):
-        Campaign(tmp_path, {}).run(cells_, Console())
+    other = [Cell("FGSM/eps-1/FGM()", {}, attack, FGM()) for attack in (own, BASE)]
+    victims = [Cell("FGSM/eps-1/FGM()", {"class_path": name}, BASE, FGM()) for name in "ab"]
+    for both in (other, victims):
+        with pytest.raises(ValueError, match="two different attacks would have the directory"):
+            Campaign(tmp_path, {}).run(both, Console())
 
 
 def test_what_cannot_be_swept_is_refused():

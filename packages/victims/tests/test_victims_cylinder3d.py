@@ -342,8 +342,11 @@ def test_the_copy_that_is_attacked_answers_as_the_network():
     ("change", "message"),
     [
         ({"variant": "faithful"}, 'variant must be "released" or "as_designed"'),
-        ({"width": 0}, "must be at least 1, got width=0"),
+        ({"width": 0}, "of at least 1, got width=0"),
+        ({"point_widths": ()}, "of at least 1"),
         ({"grid": (24, 20)}, "are of ρ, φ and z"),
+        ({"grid": (24.5, 20, 8)}, "whole numbers"),
+        ({"grid": (70_000, 20, 8)}, "whole numbers"),
     ],
 )
 def test_what_is_no_network_is_refused(change, message):

@@ -131,7 +131,7 @@ def test_a_reach_of_other_points_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shape": (480, 4, 32)}, "5 of azimuth"),
+        ({"shape": (480, 4, 32)}, "5 cells of azimuth"),
         ({"low": (0.0, -1.0, -4.0)}, "full turn"),
         ({"low": (1.0, -3.1415926, -4.0)}, "begin at 0 m"),
         ({"high": (50.0, 3.1415926, -5.0)}, "must ascend"),

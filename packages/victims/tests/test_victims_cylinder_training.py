@@ -95,6 +95,13 @@ def test_it_learns():
     assert right[5:].float().mean() > 0.9
 
 
+def test_a_class_that_stands_for_none_is_refused():
+    given = batch()
+    given["label"][7] = 0
+    with pytest.raises(ValueError, match="1 points have class 0"):
+        CylinderSegmenter(Cylinder3D(**SMALL)).training_loss(given)
+
+
 def test_slices_that_nobody_reads_are_not_trained():
     module = CylinderSegmenter(Cylinder3D(**SMALL))
     module.training_loss(batch())[0].backward()

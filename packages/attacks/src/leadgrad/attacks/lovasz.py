@@ -1,8 +1,8 @@
-"""Lovász-softmax as an attack's loss: what the released outdoor program raises.
+"""Lovász-softmax as an attack's loss, over points.
 
 The convex closure of a class's Jaccard loss 1 - IoU in its errors, averaged over the classes that
-the labels hold (Berman et al., "The Lovász-Softmax loss", CVPR 2018; docs/reference/scenes.md,
-"Attack loop").
+the labels hold (Berman et al., "The Lovász-Softmax loss", CVPR 2018). The released outdoor program
+raises it over cells (D49 in docs/reference/differences.md).
 """
 
 from __future__ import annotations

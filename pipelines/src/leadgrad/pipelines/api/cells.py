@@ -81,6 +81,7 @@ class Campaign:
                 or method of the last one cannot be made.
         """
         _require_distinct(cells)
+        instantiate(dict(self.data))
         for cell in cells:
             for part in (cell.attack, cell.method):
                 if isinstance(part, Mapping):
@@ -131,9 +132,9 @@ def quiet() -> Iterator[None]:
 def _require_distinct(cells: Sequence[Cell]) -> None:
     known: dict[str, Any] = {}
     for cell in cells:
-        made = node_of(cell.attack), node_of(cell.method)
+        made = node_of(cell.attack), node_of(cell.method), cell.network, cell.weights, cell.twin
         if known.setdefault(cell.path, made) != made:
             raise ValueError(
-                f"two different attacks would have the directory {cell.path}; give their classes "
-                "or arguments names that differ"
+                f"two different attacks would have the directory {cell.path}; give victims, "
+                "classes or arguments names that differ"
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from leadgrad.attacks import Attack
 from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.api.nodes import Node, network_node, node_of
 from leadgrad.pipelines.attack.task import Outcome, Task, task_of_run
@@ -183,8 +184,8 @@ def cells(
     Args:
         base: An attack, whose threat model is that of all.
         eps: Budgets in its unit; empty: the base's own.
-        attacks: Names of ``leadgrad.attacks`` or class paths, which take the base's arguments
-            where they have arguments of these names (goal, loss, steps, ...); or nodes without a
+        attacks: Names of ``leadgrad.attacks`` or class paths, which take what the base is given
+            (goal, loss, steps, ...) where they have arguments of these names; or nodes without a
             threat; empty: the base.
         methods: Names of ``leadgrad.victims``, class paths, nodes, or values.
 
@@ -194,7 +195,7 @@ def cells(
     """
     if not methods:
         raise ValueError("a sweep needs at least one method, as --methods [FGM,LGM]")
-    threat = base["init_args"]["threat"]
+    threat = (base.get("init_args") or {}).get("threat") or {"class_path": "none"}
     names = [name for name in threat.get("init_args", {}) if name.startswith("eps_")]
     if len(names) != 1:
         raise ValueError(
@@ -212,12 +213,30 @@ def cells(
 
 
 def _attack(value: Any, base: Node) -> dict[str, Any]:
-    """An attack of a sweep: one that is only named is as the base, as far as its class allows."""
+    """An attack of a sweep: one that is only named is as the base, as far as its class allows.
+
+    What the base has by default stays the named one's own default.
+
+    Raises:
+        ValueError: If it is no attack, or has a threat model of its own.
+    """
     made = named(value, "leadgrad.attacks")
+    kind = imported(made["class_path"])
+    if not (isinstance(kind, type) and issubclass(kind, Attack)):
+        raise ValueError(
+            f"{made['class_path']} is no attack; give --attacks classes of leadgrad.attacks or "
+            "your own"
+        )
     if isinstance(value, str):
-        taken = signature(imported(made["class_path"])).parameters
-        given = base.get("init_args") or {}
+        taken = signature(kind).parameters
+        given = brief(base)["init_args"]
         made["init_args"] = {name: one for name, one in given.items() if name in taken}
+    own = (made.get("init_args") or {}).get("threat")
+    if own is not None and brief(own) != brief((base.get("init_args") or {}).get("threat")):
+        raise ValueError(
+            f"{short_class(made)} has a threat model of its own; a sweep gives all attacks the "
+            "configuration's, with the budgets of --eps"
+        )
     return made
 
 

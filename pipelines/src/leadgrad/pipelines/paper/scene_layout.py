@@ -25,7 +25,7 @@ class Setting:
         step: α, in the data set's unit of length.
         input: Slope of the relaxed input; None where the method relaxes none.
         occupancy: Slope of the relaxed occupancy; None for FGM.
-        output: Slope of the relaxed output; None likewise.
+        output: Slope of the relaxed output; None likewise, as under FGM outdoors.
     """
 
     steps: int
@@ -109,6 +109,7 @@ class SceneTable:
         classes: Whether it prints the IoU of every class instead of the mIoU of every budget.
         victim: Weights that are attacked by default.
         data: Class and arguments of the data that they were trained for.
+        notes: What else has to be said above the table.
     """
 
     title: str
@@ -118,6 +119,13 @@ class SceneTable:
     classes: bool = False
     victim: str = "zoo/rooms_minkunet.safetensors"
     data: Mapping[str, Any] = field(default_factory=lambda: dict(ROOMS))
+    notes: tuple[str, ...] = ()
+
+    @property
+    def out(self) -> str:
+        """Directory by default: settings of different data sets are different attacks."""
+        own = "" if self.settings == "ScanNet" else f"-{self.settings.lower()}"
+        return f"runs/scenes{own}"
 
     @property
     def unit(self) -> str:
@@ -144,6 +152,12 @@ class SceneTable:
 
 
 TABLES = {
-    name: SceneTable(**{**content, "methods": tuple(content["methods"])})
+    name: SceneTable(
+        **{
+            **content,
+            "methods": tuple(content["methods"]),
+            "notes": tuple(content.get("notes", ())),
+        }
+    )
     for name, content in settings()["scene_tables"].items()
 }

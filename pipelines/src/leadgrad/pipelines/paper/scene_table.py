@@ -13,6 +13,7 @@ from rich.console import Console
 
 from leadgrad.data import SceneDataModule
 from leadgrad.pipelines.api.cells import Campaign
+from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell, unit_m
 from leadgrad.pipelines.paper.scene_layout import (
@@ -142,7 +143,7 @@ def facts(
         said.append(
             f"{CONTROL}: with LGM's evaluations, step and slopes. The paper has no such row."
         )
-    return [*said, f"Paper: {table.settings} with the authors' victim."]
+    return [*said, *table.notes, f"Paper: {table.settings} with the authors' victim."]
 
 
 def main(args: Sequence[str]) -> int:
@@ -159,11 +160,12 @@ def main(args: Sequence[str]) -> int:
         "--steps", type=int | None, default=None, help="Evaluations, of all methods"
     )
     parser.add_argument("--accelerator", type=str, default="auto")
-    parser.add_argument("--checks", type=str, default="fast", help="Of each run: full, fast, off")
-    parser.add_argument("--out", type=str, default="runs/scenes", help="Shared by the tables")
+    parser.add_argument("--checks", type=Level, default="fast", help="Of each run")
+    parser.add_argument("--out", type=str, default=table.out, help="Shared by tables of one set")
     options = parser.parse_args(rest)
     node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
-    node.setdefault("init_args", {})["limit"] = options.limit
+    if options.limit is not None:
+        node.setdefault("init_args", {})["limit"] = options.limit
     card = Card.read(options.victim)
     edge_m = unit_m(card, table.unit)
     campaign = Campaign(

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.attack.task import Difference
+from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.cells import AUTOMATIC, selected
 from leadgrad.pipelines.paper.figures import gap_figure, sweep_figure
@@ -128,7 +129,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--cells", type=list[str], default=[], help=picked)
     parser.add_argument("--batch_size", type=int, default=250)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
-    parser.add_argument("--checks", type=str, default="fast", help="Of each run: full, fast, off")
+    parser.add_argument("--checks", type=Level, default="fast", help="Of each run")
     parser.add_argument("--accelerator", type=str, default="auto")
     parser.add_argument("--out", type=str, default=f"runs/table{name}")
     parser.add_argument(

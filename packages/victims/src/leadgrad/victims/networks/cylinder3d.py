@@ -169,9 +169,10 @@ class Cylinder3D(nn.Module):
         super().__init__()
         if variant not in ("released", "as_designed"):
             raise ValueError(f'variant must be "released" or "as_designed", got {variant!r}')
-        if min(width, compressed, num_classes, *point_widths) < 1:
+        widths = (width, compressed, num_classes, *point_widths)
+        if not point_widths or any(not isinstance(one, int) or one < 1 for one in widths):
             raise ValueError(
-                "widths and num_classes must be at least 1, got "
+                "widths and num_classes must be whole numbers of at least 1, got "
                 f"width={width}, point_widths={list(point_widths)}, compressed={compressed}, "
                 f"num_classes={num_classes}"
             )

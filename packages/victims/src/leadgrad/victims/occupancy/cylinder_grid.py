@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from leadgrad.victims.sparse.coordinates import COORDINATE_LIMIT
+
 Triple = tuple[float, float, float]
 
 LEAST_RADIUS_M = 1e-6
@@ -42,10 +44,14 @@ class CylinderGrid:
     high: Triple = (50.0, 3.1415926, 2.0)
 
     def __post_init__(self) -> None:
-        if min(self.shape) < 2 or self.shape[1] < 5:
+        whole = all(isinstance(count, int) for count in self.shape)
+        if not whole or not 2 <= min(self.shape) <= max(self.shape) <= COORDINATE_LIMIT:
             raise ValueError(
-                f"a grid needs 2 cells along each axis and 5 of azimuth, got {tuple(self.shape)}"
+                f"a grid needs whole numbers of cells, 2 to {COORDINATE_LIMIT} along each axis, "
+                f"got {tuple(self.shape)}"
             )
+        if self.shape[1] < 5:
+            raise ValueError(f"a grid needs 5 cells of azimuth, got {self.shape[1]}")
         bounds = [*self.low, *self.high]
         if not all(map(math.isfinite, bounds)) or any(
             high <= low for low, high in zip(self.low, self.high, strict=True)

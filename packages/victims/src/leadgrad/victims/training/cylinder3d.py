@@ -44,7 +44,17 @@ class CylinderSegmenter(PointTraining):
         return self.network
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Both losses over the cells that have a class."""
+        """Both losses over the cells that have a class.
+
+        Raises:
+            ValueError: If a point has class 0, which is that of points without a class.
+        """
+        if bool((batch["label"] == NO_CLASS).any()):
+            raise ValueError(
+                f"{int((batch['label'] == NO_CLASS).sum())} points have class 0, which stands for "
+                "no class here, as on SemanticKITTI, and would never be learnt; number classes "
+                f"from 1, and give points without one the label {IGNORE}"
+            )
         cells = self.victim.partition(batch["coords"], batch["features"], batch["scene"])
         logits = self.victim.cell_logits(cells)
         labels = majority(cells.own, batch["label"], len(logits), self.victim.num_classes)

@@ -14,6 +14,7 @@ from leadgrad.pipelines.tasks.scenes.scores import class_ious, mean_class_iou
 
 DRAWS = 2000  # of the bootstrap over scenes
 SWAPS = 10_000  # of the permutation test, where there are more ways to swap scenes
+AT_ONCE = 500  # ways to swap: of thousands of scenes all would take gigabytes
 FEWEST = 3
 """Scenes that an interval needs: the resamplings of two are three numbers."""
 
@@ -93,7 +94,14 @@ def _swapped(one: Tensor, other: Tensor) -> float | None:
         kept = torch.randint(0, 2, (SWAPS + 1, scenes), generator=generator).double()
         kept[-1] = 1
     both, weights = torch.cat([one, other]), torch.cat([kept, 1 - kept], 1)
-    gaps = (_mious(weights, both) - _mious(1 - weights, both)).abs()
+    gaps = torch.cat(
+        [
+            (_mious(part, both) - _mious(1 - part, both)).abs()
+            for part in weights.split(AT_ONCE)  # type: ignore[no-untyped-call]
+        ]
+    )
+    if bool(gaps.isnan().any()):
+        return None  # scenes without a label tell nothing
     # Roundings must not tell apart what is the same
     return float((gaps >= gaps[-1] - 1e-9).double().mean())
 
