@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
@@ -67,9 +67,7 @@ def tidy(axes: Axes) -> None:
 
 
 def _draw(axes: Axes, curves: Curves, title: str, value: str) -> None:
-    looks = zip(curves.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
-    for number, ((name, points), colour, marker) in enumerate(looks):
-        points = sorted(points)
+    for number, (name, points, colour, marker) in enumerate(_looks(curves)):
         budgets = [point.budget for point in points]
         axes.plot(
             budgets,
@@ -81,17 +79,25 @@ def _draw(axes: Axes, curves: Curves, title: str, value: str) -> None:
         )
         low, high = [point.low for point in points], [point.high for point in points]
         axes.fill_between(budgets, low, high, color=colour, alpha=0.15)
-    axes.set(title=title, ylabel=f"{value} (%)")
-    axes.set_ylim(bottom=0)
-    tidy(axes)
+    axes.set_title(title)
+    _finish(axes, value)
 
 
 def _draw_below(axes: Axes, curves: Curves, below: str) -> None:
-    for (name, points), colour, marker in zip(
-        curves.items(), cycle(COLOURS), cycle(MARKERS), strict=False
-    ):
-        known = sorted((p.budget, p.below) for p in points if p.below is not None)
+    for name, points, colour, marker in _looks(curves):
+        known = [(p.budget, p.below) for p in points if p.below is not None]
         axes.plot(*zip(*known, strict=True), color=colour, marker=marker, label=name)
-    axes.set_ylabel(f"{below} (%)")
+    _finish(axes, below)
+
+
+def _looks(curves: Curves) -> Iterator[tuple[str, list[Point], str, str]]:
+    """Name, points by budget, colour and marker of each curve."""
+    looks = zip(curves.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
+    for (name, points), colour, marker in looks:
+        yield name, sorted(points), colour, marker
+
+
+def _finish(axes: Axes, value: str) -> None:
+    axes.set_ylabel(f"{value} (%)")
     axes.set_ylim(bottom=0)
     tidy(axes)

@@ -39,11 +39,7 @@ def reachable_cells(coords: Tensor, grid: CylinderGrid, reach: Reach) -> tuple[T
     Raises:
         ValueError: If ``reach`` belongs to another number of points.
     """
-    if len(reach.origin) != len(coords):
-        raise ValueError(
-            f"reach is for {len(reach.origin)} points, got {len(coords)}; give the clean positions "
-            "of the very points that the network sees"
-        )
+    reach.require(len(coords))
     with torch.no_grad():
         x, origin = coords.double(), reach.origin.double()
         # Where rounding has put a point beside its budget, the box still holds the point

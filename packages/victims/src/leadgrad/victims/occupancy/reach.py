@@ -42,6 +42,14 @@ class Reach:
         if not bool(self.origin.isfinite().all()):
             raise ValueError("origin holds positions that are not finite; repair the scene")
 
+    def require(self, points: int) -> None:
+        """Raises ``ValueError`` if it belongs to another number of points."""
+        if len(self.origin) != points:
+            raise ValueError(
+                f"reach is for {len(self.origin)} points, got {points}; give the clean positions "
+                "of the very points that the network sees"
+            )
+
 
 OFFSETS = tuple(product((0, -1, 1), repeat=3))
 """Of a step along each axis, z fastest; the first is the point's own voxel."""
@@ -70,11 +78,7 @@ def candidate_pairs(
     Raises:
         ValueError: If ``reach`` belongs to another number of points.
     """
-    if len(reach.origin) != len(coords):
-        raise ValueError(
-            f"reach is for {len(reach.origin)} points, got {len(coords)}; give the clean positions "
-            "of the very points that the network sees"
-        )
+    reach.require(len(coords))
     with torch.no_grad():
         exact = coords.double()
         index = {side: voxel_index(exact + side * reach.step_m, voxel_m) for side in (0, -1, 1)}
