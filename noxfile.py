@@ -150,10 +150,11 @@ def minkowski(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def scatter(session: nox.Session) -> None:
-    """Builds torch-scatter for the processor and compares our pooled reductions with it."""
+    """Builds torch-scatter for the processor; compares our pooled reductions with it, and times."""
     session.env["FORCE_ONLY_CPU"] = "1"
     compile_against_torch(session, "torch-scatter==2.1.2")
     install(session, "pytest", "pytest-timeout", packages=["packages/victims"])
     session.run("python", "-c", "import torch_scatter")
     tests = "packages/victims/tests/test_victims_scatter.py"
     session.run("pytest", tests, *session.posargs, env=QUIET)
+    session.run("python", "bench/cell_max.py", env=QUIET)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from leadgrad.victims import Sigmoid, gradient_method
+from leadgrad.victims.occupancy.cell_max import cell_max
 from leadgrad.victims.occupancy.reach import Reach
 from leadgrad.victims.occupancy.relations import relation
 from leadgrad.victims.occupancy.soft_or import segment_or
@@ -84,3 +85,13 @@ def test_weighted_means_of_voxels():
     colours = torch_scatter.scatter_sum(weights[:, None] * (color - 0.5), place, 0)
     inside = 1 - torch_scatter.scatter_mul(1 - weights, place, 0)
     agree(voxels.tensor.feats, inside[:, None] * colours / total[:, None], color)
+
+
+@orders
+@pytest.mark.parametrize("channels", [1, 64])
+def test_greatest_values_of_cells(channels, order):
+    """Without equal values, among which torch-scatter picks one and ours share."""
+    values, index = draw(ROWS, channels).requires_grad_(), targets(order)
+    cells = int(index.max()) + 1
+    theirs = torch_scatter.scatter_max(values, index, 0, dim_size=cells)[0]
+    agree(cell_max(values, index, cells), theirs, values)

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+# Values at a time: larger temporaries are mapped and unmapped anew by the allocator, which takes
+# as long as the work itself
+BLOCK = 1 << 20
+
 
 def cell_max(values: Tensor, cell: Tensor, cells: int) -> Tensor:
     """Channel by channel the greatest of the rows that belong to each cell.
@@ -39,6 +43,13 @@ class _CellMax(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         values, greatest, cell = ctx.saved_tensors
-        won = (values == greatest[cell]).to(grad.dtype)
-        share = grad / torch.zeros_like(grad).index_add(0, cell, won)
-        return won * share[cell], None, None
+        rows = max(1, BLOCK // values.shape[1])
+        winners = torch.zeros_like(grad)
+        for part, place in zip(values.split(rows), cell.split(rows), strict=True):
+            winners.index_add_(0, place, (part == greatest[place]).to(grad.dtype))
+        share, made = grad / winners, torch.empty_like(values)
+        for part, place, out in zip(
+            values.split(rows), cell.split(rows), made.split(rows), strict=True
+        ):
+            torch.mul(part == greatest[place], share[place], out=out)
+        return made, None, None
