@@ -67,7 +67,9 @@ def main() -> None:
     print("| | least ms | median ms | times ours |\n| --- | ---: | ---: | ---: |")
     for name, own in times.items():
         ratio = min(own) / min(times["cell_max"])
-        print(f"| {name} | {1e3 * min(own):.0f} | {1e3 * statistics.median(own):.0f} | {ratio:.2f} |")
+        print(
+            f"| {name} | {1e3 * min(own):.0f} | {1e3 * statistics.median(own):.0f} | {ratio:.2f} |"
+        )
 
 
 if __name__ == "__main__":
