@@ -104,6 +104,36 @@ def start_script(args: Sequence[str], **environment: str) -> subprocess.Popen:
     return process
 
 
+def start_nodes(
+    args: Sequence[str], log: Path, *options: str, **environment: str
+) -> list[subprocess.Popen]:
+    """The command on two nodes of one process each, by a real ``torchrun`` each, on loopback."""
+    meet = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=tests"]
+    meet.append(f"--rdzv-endpoint=127.0.0.1:{free_port()}")
+    line = [sys.executable, "-m", "torch.distributed.run", *meet, *options]
+    line += ["-m", "leadgrad.pipelines.cli", *args]
+    paths = [*sys.path, str(Path(__file__).parent)]
+    agents = []
+    for number in range(2):
+        with log.with_suffix(f".node{number}").open("w") as file:
+            agent = subprocess.Popen(
+                line,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started.append(agent.pid)
+        agents.append(agent)
+    return agents
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def launched(process: int) -> list[int]:
     """Processes of a distributed run that this one has started; Linux."""
     ranks = []
@@ -116,22 +146,26 @@ def launched(process: int) -> list[int]:
 
 
 def start_ranks(
-    args: Sequence[str], world: int, log: Path, *, strategy: Sequence[str] = ("=ddp",), **more: str
+    args: Sequence[str],
+    world: int,
+    log: Path,
+    *,
+    nodes: int = 1,
+    strategy: Sequence[str] = ("=ddp",),
+    **more: str,
 ) -> list[Command]:
     """One command per rank of a distributed run, started from outside as ``torchrun`` does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [f"--trainer.devices={world}", *(f"--trainer.strategy{value}" for value in strategy)]
+    port, local = free_port(), world // nodes
+    options = [f"--trainer.strategy{value}" for value in strategy] if nodes == 1 else []
     return [
         Command.start(
             [*args, *options],
             log.with_suffix(f".{rank}"),
             RANK=str(rank),
-            LOCAL_RANK=str(rank),
+            LOCAL_RANK=str(rank % local),
             WORLD_SIZE=str(world),
-            LOCAL_WORLD_SIZE=str(world),
-            GROUP_RANK="0",
+            LOCAL_WORLD_SIZE=str(local),
+            GROUP_RANK=str(rank // local),
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=str(port),
             TORCHELASTIC_RUN_ID="tests",

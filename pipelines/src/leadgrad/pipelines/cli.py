@@ -13,6 +13,7 @@ from leadgrad.pipelines.commands.terminal import forgiving_streams
 from leadgrad.pipelines.config.nearest import suggestion
 from leadgrad.pipelines.config.own_files import own_files_importable
 from leadgrad.pipelines.processes.parents import end_with_parent
+from leadgrad.pipelines.processes.world import print_only_first
 
 _ROOM = "leadgrad.pipelines"
 COMMANDS = {
@@ -35,6 +36,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
     end_with_parent()
+    print_only_first()
     forgiving_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):

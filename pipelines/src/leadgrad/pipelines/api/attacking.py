@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ from leadgrad.pipelines.attack.trainer_options import deciding_options, refuse_p
 from leadgrad.pipelines.checks import Checked, Level, TuningRecord, computed, stored
 from leadgrad.pipelines.config.parsing import Parser, described
 from leadgrad.pipelines.processes.parents import parenthood
+from leadgrad.pipelines.processes.world import refuse_inner_processes, world_options
 from leadgrad.pipelines.report.pages import write_report
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.owner import sole_owner
 from leadgrad.pipelines.runs.sources import code_digests
 from leadgrad.pipelines.runs.stopping import stoppable
 from leadgrad.pipelines.runs.zoo import Card
@@ -58,7 +61,7 @@ class Results:
 
     Args:
         run: Its directory.
-        numbers: Content of results.json; nothing in processes other than the first.
+        numbers: Content of results.json.
     """
 
     run: RunDirectory[Any]
@@ -115,23 +118,30 @@ class AttackJob:
         check_classes(self.module, self.data)
         if trainer.is_global_zero and (note := self.module.note()):
             print(f"note: {note}", file=sys.stderr)
-        finished = self._open(run)
-        self.data.finished_batches = finished
-        count = self.data.num_attack_batches()
-        if len(finished) < count:
-            with stoppable(trainer, self.command, str(run.batches)):
-                self._predict(run)
-        if not trainer.is_global_zero:
-            return Results(run, {})
-        checked = stored(run, self.checks, self.tuning, self.twin)
-        complete = run.written() and checked is not None and checked.shown_in(run.results())
-        if len(finished) < count or not complete:
-            run.require(count, task.parts)
-            self._summarise(run, checked)
+        with self._open(run) as finished:
+            self._complete(run, finished)
         return Results(run, run.results())
 
-    def _open(self, run: RunDirectory[Any]) -> set[int]:
-        """Opens the run, and keeps the attacked weights in it for verification."""
+    def _complete(self, run: RunDirectory[Any], finished: set[int]) -> None:
+        """Attacks what is left, and writes the results unless they are there."""
+        trainer, count = self.trainer, self.data.num_attack_batches()
+        checked = stored(run, self.checks, self.tuning, self.twin)
+        whole = run.written() and checked is not None and checked.shown_in(run.results())
+        if len(finished) == count and whole:
+            return
+        self.data.finished_batches = finished
+        with stoppable(trainer, self.command, str(run.batches)) as together:
+            # Several processes find each other in the loop, also where it has nothing left to do
+            if len(finished) < count or trainer.world_size > 1:
+                self._predict(run)
+            together()
+            if trainer.is_global_zero:
+                run.require(count, task_of(self.data).parts)
+                self._summarise(run, stored(run, self.checks, self.tuning, self.twin))
+
+    @contextmanager
+    def _open(self, run: RunDirectory[Any]) -> Iterator[set[int]]:
+        """Opens the run, keeps the attacked weights in it for verification; yields what is done."""
         fresh = run.weights.with_name(f".{run.weights.name}.{self.trainer.global_rank}")
         try:
             weights = save_weights(self.module.network, fresh)
@@ -143,14 +153,15 @@ class AttackJob:
                 "task": self.data.task,
                 "versions": versions(),
             }
-            finished = run.open(header)
-            # Only now: a directory of another run stays as it is
-            fresh.replace(run.weights)
-            for name, content in self.beside.items():
-                run.write(name, content)
+            run.open(header)  # first: a directory of another run stays as it is
+            with sole_owner(run.path, rank=self.trainer.global_rank):
+                run.open(header)
+                fresh.replace(run.weights)
+                for name, content in self.beside.items():
+                    run.write(name, content)
+                yield run.finished()
         finally:
             fresh.unlink(missing_ok=True)
-        return finished
 
     def _fingerprint(self, weights: str) -> dict[str, Any]:
         """What makes a run this run: weights, samples and code, but no paths or devices."""
@@ -235,7 +246,8 @@ def attack(
         twin: The victim's static twin, for C19.
         trainer: Arguments of Lightning's Trainer, such as ``{"accelerator": "cpu"}``.
         processes: With more than one, they run in a command of their own: Lightning would start
-            them with this program's command line.
+            them with this program's command line. Under torchrun or srun, which have started them
+            already, it stays 1.
 
     Raises:
         RunError: If the directory holds another run.
@@ -250,7 +262,7 @@ def attack(
         "surrogate_precision": surrogate_precision,
     }
     given = {**(trainer or {}), "devices": processes} if processes > 1 else dict(trainer or {})
-    options = {**TRAINER_DEFAULTS, **given}
+    options = {**TRAINER_DEFAULTS, **world_options(), **given}
     seed_everything(seed, verbose=False)  # a network may draw when it is built
     parser = Parser(exit_on_error=False)
     parser.add_class_arguments(AttackModule, "model", sub_configs=True)
@@ -267,6 +279,7 @@ def attack(
     if twin is not None:
         command.append(f"--twin={twin.weights}")
     if processes > 1:
+        refuse_inner_processes(processes)
         return _apart(RunDirectory(run_dir), command, beside)
     return AttackJob(
         made["model"],

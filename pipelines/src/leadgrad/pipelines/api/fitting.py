@@ -28,7 +28,9 @@ from leadgrad.pipelines.attack.results import versions
 from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.attack.trainer_options import deciding_options
 from leadgrad.pipelines.config.parsing import Parser, described
+from leadgrad.pipelines.processes.world import world_options
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.owner import sole_owner
 from leadgrad.pipelines.runs.sources import code_digests
 from leadgrad.pipelines.runs.stopping import stoppable
 from leadgrad.pipelines.training.gate_curves import GateCurves
@@ -88,13 +90,21 @@ class FitJob:
         if self.backbone is not None:
             start_from(module.network, self.backbone)
         fingerprint = {**self.config, "code": self.code()}
-        command = shlex.join(self.command)
-        run.open({"fingerprint": fingerprint, "command": command, "versions": versions()})
-        for name, content in self.beside.items():
-            run.write(name, content)
-        weights = run.path / "weights.safetensors"
-        if weights.exists() and (run.path / "training.json").exists():
-            return weights
+        header = {"fingerprint": fingerprint, "command": shlex.join(self.command)}
+        header["versions"] = versions()
+        run.open(header)  # first: a directory of another fit stays as it is
+        with sole_owner(run.path, rank=trainer.global_rank):
+            run.open(header)
+            for name, content in self.beside.items():
+                run.write(name, content)
+            weights = run.path / "weights.safetensors"
+            if not (weights.exists() and (run.path / "training.json").exists()):
+                self._train(run)
+        return weights
+
+    def _train(self, run: RunDirectory[Any]) -> None:
+        """Trains what is left, and writes the weights."""
+        trainer, module, data = self.trainer, self.module, self.data
         checkpoints = run.path / "checkpoints"
         last = _last_checkpoint(checkpoints)
         writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", module.monitor)]
@@ -110,9 +120,8 @@ class FitJob:
             if not measured:  # killed after the last epoch, so that nothing was left to train
                 trainer.validate(module, datamodule=data, verbose=False)
                 measured = _measured(trainer)
-        if trainer.is_global_zero:
-            _export(run, trainer, module, measured)
-        return weights
+            if trainer.is_global_zero:
+                _export(run, trainer, module, measured)
 
     def code(self) -> dict[str, str]:
         """Digests of what decides a fit's numbers besides its configuration."""
@@ -157,7 +166,7 @@ def fit(
     content |= {"seed_everything": seed, "weights": weights, "backbone": backbone}
     file = Path(run_dir) / "config.yaml"
     beside = {file.name: yaml.safe_dump({**content, "trainer": given}).encode()}
-    looper = Trainer(**{**TRAINER_DEFAULTS, "logger": False, **given})
+    looper = Trainer(**{**TRAINER_DEFAULTS, **world_options(), "logger": False, **given})
     identity = fit_identity({**content, "trainer": {**_ALWAYS, **given}}, looper)
     command = ["leadgrad", "fit", "--config", str(file), "--run_dir", str(run_dir)]
     return FitJob(

@@ -17,6 +17,7 @@ from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.attack.trainer_options import deciding_options
 from leadgrad.pipelines.checks import FAILED_EXIT, TuningRecord, failed
 from leadgrad.pipelines.config.parsing import CLI
+from leadgrad.pipelines.processes.world import world_options
 from leadgrad.pipelines.runs.zoo import Card
 
 
@@ -24,7 +25,7 @@ class AttackCLI(CLI):
     """``model`` (an AttackModule), ``data``, ``trainer``, ``run_dir`` and the checks' options."""
 
     def __init__(self, args: Sequence[str]) -> None:
-        super().__init__(AttackModule, args, TRAINER_DEFAULTS)
+        super().__init__(AttackModule, args, {**TRAINER_DEFAULTS, **world_options()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``run_dir`` and what the sanity checks need; the latter are no part of the run."""
@@ -109,8 +110,6 @@ def main(args: Sequence[str]) -> int:
 
     cli = AttackCLI(args)
     results = job(cli, args).run().numbers
-    if not results:
-        return 0
     print_results(results, task_of(cli.datamodule), file=sys.stdout)
     print_checks(results, file=sys.stdout)
     if cli.config.allow_failed_checks or not failed(results["checks"]):

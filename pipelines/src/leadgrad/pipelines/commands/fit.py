@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from leadgrad.pipelines.api.fitting import TRAINER_DEFAULTS, FitJob, fit_identity
 from leadgrad.pipelines.config.parsing import CLI
+from leadgrad.pipelines.processes.world import world_options
 from leadgrad.victims import load_published
 from leadgrad.victims.training import VictimTraining
 
@@ -19,7 +20,8 @@ class TrainCLI(CLI):
     """``model`` (a VictimTraining), ``data``, ``trainer``, ``run_dir`` and ``weights``."""
 
     def __init__(self, args: Sequence[str]) -> None:
-        super().__init__(VictimTraining, args, TRAINER_DEFAULTS, subclasses=True)
+        options = {**TRAINER_DEFAULTS, **world_options()}
+        super().__init__(VictimTraining, args, options, subclasses=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``run_dir`` and ``weights``."""

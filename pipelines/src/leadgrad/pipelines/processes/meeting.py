@@ -28,8 +28,10 @@ _LOST_EXIT = 1
 
 
 @contextmanager
-def meeting(trainer: Trainer, gone: Callable[[str], str]) -> Iterator[None]:
+def meeting(trainer: Trainer, gone: Callable[[str], str]) -> Iterator[Callable[[], None]]:
     """Runs loops of a trainer of several processes, which wait for each other at the end.
+
+    What it yields waits for all of them once more, after a loop.
 
     A process that is slow is waited for without limit: where one has no batch left, another one may
     have an hour's. One that is gone ends all, with one line on stderr.
@@ -41,13 +43,13 @@ def meeting(trainer: Trainer, gone: Callable[[str], str]) -> Iterator[None]:
     if trainer.world_size == 1 or not isinstance(
         trainer.strategy.launcher, _SubprocessScriptLauncher
     ):
-        yield
+        yield lambda: None
         return
     callback = Meeting(trainer, trainer.strategy.launcher, gone)
     trainer.callbacks.append(callback)  # type: ignore[attr-defined]  # set by Trainer's connector
     try:
         with callback.starting():
-            yield
+            yield lambda: callback.wait(last=False)
     except Exception as error:
         callback.fail(error)
         raise
@@ -98,13 +100,15 @@ class Meeting(Callback):
         with self._saying(lambda: words, self._connected):
             yield
 
-    def wait(self) -> None:
+    def wait(self, *, last: bool = True) -> None:
         """Returns once every process has come here."""
-        with self._saying(self._slow):
-            stopped = self.peers.meet()
+        over = threading.Event()
+        with self._saying(self._slow, over):
+            stopped = self.peers.meet(last=last)
         if stopped is not None:
             self._end(stopped, "was stopped")
-        self.launcher.release()
+        if last:
+            self.launcher.release()
 
     def stop(self) -> None:
         """Leaves the others, who will end with what they have."""
@@ -149,11 +153,8 @@ class Meeting(Callback):
         return ", ".join(f"rank {rank} ({count} batches finished)" for rank, count in awaited)
 
     @contextmanager
-    def _saying(
-        self, words: Callable[[], str], over: threading.Event | None = None
-    ) -> Iterator[None]:
+    def _saying(self, words: Callable[[], str], over: threading.Event) -> Iterator[None]:
         """Says on the first process, ever less often, for whom and since when it waits."""
-        over = over or threading.Event()
         since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
 
         def say() -> None:

@@ -35,7 +35,8 @@ class Peers:
         self.batches: dict[int, int] = dict.fromkeys(range(world), 0)
         self._lost = lost
         self._connections: dict[int, socket.socket] = {}
-        self._arrived: set[int] = set()
+        self._rounds: dict[int, int] = dict.fromkeys(range(world), 0)
+        self._done: set[int] = set()
         self._stopped: set[int] = set()
         self._leaving = False
         self._news = threading.Condition()
@@ -74,18 +75,25 @@ class Peers:
         with self._news:
             return {rank: self.batches[rank] for rank in sorted(self._missing())}
 
-    def meet(self) -> int | None:
-        """Returns once every process has come here, or one was stopped: that one's rank."""
+    def meet(self, *, last: bool = True) -> int | None:
+        """Returns once every process has come here, or one was stopped: that one's rank.
+
+        Args:
+            last: Whether the work is done then, so that nobody is missed any more.
+        """
+        self._rounds[self.rank] += 1
+        here = {"arrived": self._rounds[self.rank], "last": last}
         if self.rank > 0:
-            self._tell({"arrived": self.rank})
+            self._tell(here)
         with self._news:
             # The first process comes last: when it has heard of all the others
             self._news.wait_for(lambda: self._stopped or not self._missing())
         if (stopped := self.stopped()) is not None:
             return stopped
         if self.rank == 0:
-            self._tell({"arrived": 0})
-        self.leave()
+            self._tell(here)
+        if last:
+            self.leave()
         return None
 
     def stopped(self) -> int | None:
@@ -94,9 +102,9 @@ class Peers:
             return min(self._stopped, default=None)
 
     def misses(self, rank: int) -> bool:
-        """Whether another process's end would be a loss: it has neither arrived nor stopped."""
+        """Whether another process's end would be a loss: it is neither done nor stopped."""
         with self._news:
-            return not self._leaving and rank not in self._arrived | self._stopped
+            return not self._leaving and rank not in self._done | self._stopped
 
     def stop(self) -> None:
         """Leaves before the end by this process's own decision, so that nobody misses it."""
@@ -115,7 +123,7 @@ class Peers:
 
     def _missing(self) -> set[int]:
         others = {0} if self.rank else set(range(1, self.world))
-        return others - self._arrived
+        return {rank for rank in others if self._rounds[rank] < self._rounds[self.rank]}
 
     def _accept(self, connection: socket.socket, token: str) -> None:
         """Takes a connection whose first line is right; a port scanner's is not."""
@@ -142,7 +150,9 @@ class Peers:
             if "batches" in message:
                 self.batches[rank] = message["batches"]
             elif "arrived" in message:
-                self._arrived.add(rank)
+                self._rounds[rank] = message["arrived"]
+                if message["last"]:
+                    self._done.add(rank)
             elif "stopped" in message:
                 self._stopped.add(rank)
             self._news.notify_all()

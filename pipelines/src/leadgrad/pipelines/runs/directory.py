@@ -80,14 +80,11 @@ class RunDirectory(Generic[AnyRecord]):
         """The attacked weights."""
         return self.path / "victim.safetensors"
 
-    def open(self, run: Mapping[str, Any]) -> set[int]:
+    def open(self, run: Mapping[str, Any]) -> None:
         """Starts the run or takes it up again.
 
         Args:
             run: Content of run.json; ``run["fingerprint"]`` decides whether this is the same run.
-
-        Returns:
-            Numbers of the finished batches.
 
         Raises:
             RunError: If the directory holds another run; the differing keys are named. Or if its
@@ -105,7 +102,6 @@ class RunDirectory(Generic[AnyRecord]):
         else:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write("run.json", json.dumps(run, indent=2).encode())
-        return self.finished()
 
     def run(self) -> dict[str, Any]:
         """Content of run.json.

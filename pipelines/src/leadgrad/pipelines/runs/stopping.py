@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lightning.pytorch import Trainer
@@ -16,11 +16,14 @@ INTERRUPT_EXIT = 130
 
 
 @contextmanager
-def stoppable(trainer: Trainer, command: Sequence[str], progress: str) -> Iterator[None]:
+def stoppable(
+    trainer: Trainer, command: Sequence[str], progress: str
+) -> Iterator[Callable[[], None]]:
     """Runs a loop of the trainer; turns SIGTERM and Ctrl-C into their usual exit statuses.
 
     Lightning ends a fit that got SIGTERM with status 0, which a scheduler reads as success, and an
-    interrupted loop with 1. Several processes wait for each other at the end, see ``meeting``.
+    interrupted loop with 1. Several processes wait for each other at the end, and where they call
+    what is yielded, see ``meeting``.
 
     Args:
         trainer: Whose loop is run inside.
@@ -33,10 +36,10 @@ def stoppable(trainer: Trainer, command: Sequence[str], progress: str) -> Iterat
     hint = f"what is finished is kept in {progress}. The same command goes on from there:"
     line = shlex.join(command)
     with (
-        meeting(trainer, gone=lambda how: f"{how}; {hint} {line}"),
+        meeting(trainer, gone=lambda how: f"{how}; {hint} {line}") as together,
         _stopping(trainer, f"{hint}\n  {line}"),
     ):
-        yield
+        yield together
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""What torchrun and srun say about the processes that they have started.
+
+Imports only what is quick: it is asked before anything else is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+"""Of torchrun, of Lightning's own launcher, of srun; in the order in which Lightning asks."""
+
+
+def global_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Number of this process among those of its run; 0 of a single one."""
+    return next((int(environment[name]) for name in _RANKS if environment.get(name)), 0)
+
+
+def world_options(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
+    """The trainer's ``devices`` and ``num_nodes`` where another program has started the processes.
+
+    torchrun tells both; of srun's tasks Lightning must be told itself (docs/machines.md).
+    """
+    if "TORCHELASTIC_RUN_ID" not in environment:
+        return {}
+    local, world = int(environment["LOCAL_WORLD_SIZE"]), int(environment["WORLD_SIZE"])
+    return {"devices": local, "num_nodes": world // local}
+
+
+def refuse_inner_processes(processes: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuses that a process of several starts processes of its own.
+
+    Raises:
+        ValueError: If this is one.
+    """
+    world = environment.get("WORLD_SIZE")
+    if world is not None and int(world) > 1:
+        raise ValueError(
+            f"processes is {processes}, but this is one of {world} processes that torchrun has "
+            "started, which share the work already; leave processes out"
+        )
+
+
+def print_only_first(environment: Mapping[str, str] = os.environ) -> None:
+    """Drops what other processes than the first print as results; messages on stderr stay."""
+    if global_rank(environment) > 0 and sys.stdout is sys.__stdout__:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
