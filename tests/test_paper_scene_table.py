@@ -22,7 +22,9 @@ from leadgrad.pipelines.paper.scene_layout import (
     TABLES,
     paper_classes,
 )
+from leadgrad.pipelines.paper.scene_table import class_block
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.tasks.scenes import outcome
 from leadgrad.pipelines.tasks.scenes.outcome import DRAWS, Measured
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
@@ -103,6 +105,23 @@ def test_table_6_takes_the_runs_of_table_3(table):
     wall = next(line for line in lines if line["class"] == "wall")
     assert float(wall["LGM %"]) == pytest.approx(results["class_iou"]["adversarial"][0], abs=0.05)
     assert len(lines) == sum(iou is not None for iou in results["class_iou"]["clean"])
+    assert wall["paper"] == paper_classes("LGM")[0], "the rooms have ScanNet's classes"
+    assert "classes of ScanNet; measured on SyntheticRooms" in (out / "table6.md").read_text()
+
+
+class Other(RunDirectory):
+    """A run on data with other classes."""
+
+    def run(self):
+        return {**super().run(), "classes": [f"thing {number}" for number in range(20)]}
+
+
+def test_the_papers_classes_stand_beside_no_others(table):
+    out, _ = table
+    card = Card.read(table[1][0].removeprefix("--victim="))
+    cell = SceneCell(card, "voxels", 0.1, TABLES["6"].row(0.5), "LGM", 3)
+    found = class_block([(cell, Other(out / "cells/small/eps-0.5-voxels/LGM-3steps"))])
+    assert {line[2] for line in found.lines} == {line[4] for line in found.lines} == {"–"}
 
 
 def test_table_7_has_the_relation_functions(table):

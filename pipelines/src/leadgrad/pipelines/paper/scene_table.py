@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from leadgrad.data import SceneDataModule
+from leadgrad.data import ScanNet, SceneDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
@@ -94,7 +94,7 @@ def _number(value: float | None, absent: str = "–") -> str:
 def class_block(found: Found) -> Block:
     """A table of classes: IoU before and under each method, the paper's beside.
 
-    The paper's numbers are ScanNet's; other data with its classes is shown beside them.
+    The paper's numbers are ScanNet's: – where the data has other classes.
     """
     if not found:
         return Block(["class"], [])
@@ -102,7 +102,13 @@ def class_block(found: Found) -> Block:
     names = found[0][1].run()["classes"]
     columns = {"clean": next(iter(done.values()))["clean"]}
     columns |= {method: ious["adversarial"] for method, ious in done.items()}
-    paper = {column: paper_classes(None if column == "clean" else column) for column in columns}
+    shared = tuple(names) == ScanNet.class_names
+    paper = {
+        column: paper_classes(None if column == "clean" else column)
+        if shared
+        else ["–"] * len(names)
+        for column in columns
+    }
     header = ["class"]
     for column in columns:
         header += [f"{column} %", "paper"]
@@ -176,8 +182,9 @@ def main(args: Sequence[str]) -> int:
     found = [(cell, campaign.of(cell.job())) for cell in cells]
     block, figures = (class_block(found), []) if table.classes else budget_block(table, found)
     manifest = instantiate(node).manifest()
+    there = "" if manifest["dataset"] == table.settings else f"; measured on {manifest['dataset']}"
     sheet = Sheet(
-        table.title,
+        f"{table.title}{there}",
         facts(table, card, edge_m, manifest, options, shlex.join(["leadgrad", "table", *args])),
         block,
         figures=figures,
