@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from leadgrad.data.attacked import AttackedDataModule
-from leadgrad.data.augment import CropFlip
 from leadgrad.data.batch import BATCH_TABLE, BatchError, check_batch
 from leadgrad.data.contract import check_images
-from leadgrad.data.loaders import Batch, BatchReader, ImageSource, ImageSplit
+from leadgrad.data.loaders import Augmentation, Batch, BatchReader, ImageSource, ImageSplit
 
 __all__ = [
     "BATCH_TABLE",
@@ -90,7 +89,7 @@ class ImageDataModule(AttackedDataModule[ImageSource]):
 
         return ImageArrays(images, labels, **settings)
 
-    def augmentation(self) -> CropFlip | None:
+    def augmentation(self) -> Augmentation | None:
         """Return what training images go through; None leaves them as they are."""
         return None
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from leadgrad.data.augment import CropFlip
 from leadgrad.data.seeding import permutation
 
 Batch: TypeAlias = dict[str, Tensor]
 
-DIGESTED = 1024
-"""Images that are read at once for a digest."""
+Augmentation: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Uint8 images (B, 3, H, W) and the keys (B,) of their draws, to images of the same shape."""
+
+DIGESTED = 128
+"""Images that are read at once for a digest: 20 MB at 224 pixels."""
 
 
 class ImageSource(ABC):
@@ -41,6 +43,22 @@ class ImageSource(ABC):
         Returns:
             Images (B, 3, H, W), uint8, and labels (B,), int64.
         """
+
+    def augmented(
+        self, index: Tensor, keys: Tensor, augmentation: Augmentation
+    ) -> tuple[Tensor, Tensor]:
+        """Return some samples for training.
+
+        Args:
+            index: Their positions, 0..N-1. Shape: (B,), int64.
+            keys: What each sample's augmentation depends on. Shape: (B,), int64.
+            augmentation: What the images go through.
+
+        Returns:
+            As `read`.
+        """
+        images, labels = self.read(index)
+        return augmentation(images, keys), labels
 
     @abstractmethod
     def first(self, limit: int | None) -> "ImageSource":
@@ -127,7 +145,7 @@ class BatchReader(Reader):
         augmentation: Applied to the uint8 images, seeded by the key. None serves them as they are.
     """
 
-    def __init__(self, split: ImageSource, augmentation: CropFlip | None = None) -> None:
+    def __init__(self, split: ImageSource, augmentation: Augmentation | None = None) -> None:
         self.split = split
         self.augmentation = augmentation
 
@@ -143,9 +161,10 @@ class BatchReader(Reader):
         """Return the batch of these samples; the data loader calls it once per batch."""
         key = torch.as_tensor(keys, dtype=torch.int64)
         index = key % len(self.split)
-        images, labels = self.split.read(index)
-        if self.augmentation is not None:
-            images = self.augmentation(images, key)
+        if self.augmentation is None:
+            images, labels = self.split.read(index)
+        else:
+            images, labels = self.split.augmented(index, key, self.augmentation)
         # A division by 255, not a product with its inverse: only then is k/255 the nearest float.
         image = images.to(torch.float32).div_(255)
         return {"image": image, "label": labels, "index": index}
