@@ -11,6 +11,7 @@ import pytest
 import scene_contracts as scenes
 import torch
 from own_victims import OwnGated
+from PIL import Image
 from torch import nn
 
 import leadgrad.attacks
@@ -36,6 +37,8 @@ from leadgrad.data import (
     FakeCIFAR10,
     ImageArrays,
     ImageDataModule,
+    ImageFolder,
+    ImageNet,
     SceneDataModule,
     check_batch,
 )
@@ -49,6 +52,8 @@ DATA = {
     "Digits": lambda root: Digits(batch_size=8, limit=20),
     "CIFAR10": lambda root: CIFAR10(small_cifar10(root), batch_size=8, limit=20),
     "ImageArrays": lambda root: image_arrays(),
+    "ImageFolder": lambda root: small_folder(root, ("cat", "dog")),
+    "ImageNet": lambda root: small_imagenet(root),
 }
 VICTIMS = {
     "SkipNet": lambda: SkipNet(8),
@@ -83,6 +88,24 @@ def small_cifar10(root):
     names = "airplane automobile bird cat deer dog frog horse ship truck"
     (folder / "batches.meta.txt").write_text(names.replace(" ", "\n"))
     return folder
+
+
+def small_folder(root, classes, **settings):
+    """Ten photographs of each of two classes and splits."""
+    made = np.random.default_rng(1)
+    for split in ("train", "val"):
+        for number in range(20):
+            folder = root / split / classes[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = made.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.JPEG")
+    kind = settings.pop("kind", ImageFolder)
+    return kind(root, batch_size=8, image_size=24, resize=27, **settings)
+
+
+def small_imagenet(root):
+    (root / "classes.csv").write_text("class_index,wnid\n3,n00000003\n900,n00000900\n")
+    return small_folder(root, ("n00000003", "n00000900"), kind=ImageNet)
 
 
 def image_arrays():
@@ -137,7 +160,8 @@ def test_images_are_whole_levels_and_stay_so_in_a_record(data, tmp_path):
     record = BatchRecord.of(batch, batch["image"].clone(), logits, ([], []))
     (tmp_path / "record").write_bytes(record.to_bytes())
     assert torch.equal(BatchRecord.read(tmp_path / "record").clean_inputs, batch["image"])
-    assert torch.equal(data.split("test").images[:8].float() / 255, batch["image"])
+    images, _ = data.split(data.attack_split).read(torch.arange(8))
+    assert torch.equal(images.float() / 255, batch["image"])
 
 
 def test_finished_batches_are_left_out(data):

@@ -1,11 +1,16 @@
+"""Lets the tests of this folder import its helper modules, and writes small CIFAR-10 folders."""
+
 import os
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 NAMES = [
     "airplane",

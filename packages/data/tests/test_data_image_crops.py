@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from made_photographs import photograph
 from PIL import Image
 
 from leadgrad.data.image_files import ImageFiles
@@ -13,15 +14,6 @@ from leadgrad.data.random_crop import RandomResizedCrop
 from leadgrad.data.resize_crop import ResizeCrop
 
 SIZES = [(500, 375), (375, 500), (256, 256), (341, 256), (57, 43), (900, 101), (333, 500), (20, 21)]
-
-
-def photograph(width, height, seed=0):
-    """Smooth colours under noise, so that every filter and every pixel's place shows."""
-    random = np.random.default_rng(seed)
-    small = random.integers(0, 256, (7, 5, 3), dtype=np.uint8)
-    smooth = np.asarray(Image.fromarray(small).resize((width, height)), np.int64)
-    noisy = smooth + random.integers(-40, 41, smooth.shape)
-    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize("size", SIZES)

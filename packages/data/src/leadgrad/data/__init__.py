@@ -5,6 +5,8 @@ from leadgrad.data.cifar10 import CIFAR10
 from leadgrad.data.digits import Digits
 from leadgrad.data.fake import FakeCIFAR10
 from leadgrad.data.image_arrays import ImageArrays
+from leadgrad.data.image_folder import ImageFolder
+from leadgrad.data.imagenet import ImageNet
 from leadgrad.data.rooms import SyntheticRooms
 from leadgrad.data.s3dis import S3DIS
 from leadgrad.data.scannet import ScanNet
@@ -23,6 +25,8 @@ __all__ = [
     "FakeCIFAR10",
     "ImageArrays",
     "ImageDataModule",
+    "ImageFolder",
+    "ImageNet",
     "ScanNet",
     "SceneArrays",
     "SceneDataModule",

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 class PathList(Sequence[Path]):
     """Paths in two arrays: all names end to end, and where each begins.
 
-    ImageNet's training set takes 52 MB so, and as `Path` objects twenty times that. Loader
-    processes share the arrays with the process that forked them. They would come to copy objects,
+    ImageNet's 1,281,167 training images take 59 MB so, and 444 MB as `Path` objects. Loader
+    processes share the arrays with the process that forked them; objects they would come to copy,
     since each use of one writes its reference count.
 
     Args:

@@ -1,4 +1,4 @@
-"""Training's preprocessing of photographs: a part of random size and shape, resized, maybe mirrored."""
+"""Training's preprocessing of photographs: a random part, resized and maybe mirrored."""
 
 import math
 from dataclasses import dataclass

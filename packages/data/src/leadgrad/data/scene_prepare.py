@@ -26,7 +26,7 @@ from leadgrad.data.scene_files import (
 
 
 class PrepareError(OSError):
-    """A prepared scene cannot be written; what was prepared so far is kept."""
+    """A prepared file cannot be written; what was prepared so far is kept."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-KindName = Literal["cifar10", "scannet-raw", "scannet", "s3dis-raw", "s3dis", "semantickitti"]
+KindName = Literal[
+    "cifar10", "imagenet", "scannet-raw", "scannet", "s3dis-raw", "s3dis", "semantickitti"
+]
 """Of a data folder."""
 
 
@@ -71,21 +73,33 @@ def verify_data_parser() -> ArgumentParser:
     """Of ``leadgrad verify-data``."""
     parser = ArgumentParser(
         prog="leadgrad verify-data",
-        description="Check a folder of CIFAR-10, ScanNet, S3DIS or SemanticKITTI",
+        description="Check a folder of CIFAR-10, ImageNet, ScanNet, S3DIS or SemanticKITTI",
     )
     parser.add_argument("root", type=str, help="The folder; of CIFAR-10 its parent will do too")
     parser.add_argument(
         "--kind", type=KindName | None, default=None, help="What it holds, if that does not show"
+    )
+    parser.add_argument(
+        "--classes",
+        type=str | None,
+        default=None,
+        help="ImageNet's class file, if it is not ROOT/classes.csv",
+    )
+    parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="Decode every image of ImageNet (hours), not only its header",
     )
     return parser
 
 
 def prepare_parser() -> ArgumentParser:
     """Of ``leadgrad prepare``."""
-    parser = ArgumentParser(prog="leadgrad prepare", description="Prepare a point-cloud set")
+    parser = ArgumentParser(prog="leadgrad prepare", description="Prepare a data set")
     sets = parser.add_subcommands(dest="dataset")
-    scannet, s3dis = ArgumentParser(), ArgumentParser()
+    imagenet, scannet, s3dis = ArgumentParser(), ArgumentParser(), ArgumentParser()
     folders = {
+        "ImageNet": (imagenet, "Folder of ILSVRC 2012's archives, not unpacked"),
         "ScanNet": (scannet, "Folder that holds scans/, or scene0000_00/ and so on"),
         "S3DIS": (s3dis, "Folder that holds Area_1/ and so on, or its parent"),
     }
@@ -100,6 +114,7 @@ def prepare_parser() -> ArgumentParser:
         default=None,
         help="File of the scans to prepare, one a line, as scannetv2_val.txt; all if not given",
     )
+    sets.add_subcommand("imagenet", imagenet, help="ImageNet (ILSVRC 2012)")
     sets.add_subcommand("scannet", scannet, help="ScanNet v2")
     sets.add_subcommand("s3dis", s3dis, help="S3DIS")
     return parser

@@ -1,4 +1,4 @@
-"""``leadgrad prepare``: raw scans become scenes that a datamodule reads; resumable."""
+"""``leadgrad prepare``: raw scans and archives become what a datamodule reads; resumable."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from leadgrad.data.scannet_prepare import prepare_scannet
 from leadgrad.data.scene_files import INDEX_NAME
 from leadgrad.data.scene_prepare import Outcome
 from leadgrad.pipelines.commands.arguments import prepare_parser
+from leadgrad.pipelines.commands.prepare_imagenet import unpack
 from leadgrad.pipelines.runs.progress import counting_progress
 
 
@@ -81,6 +82,9 @@ def _outcomes(options: Namespace) -> tuple[Iterator[Outcome], Path]:
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command; 1 if a scan could not be prepared."""
-    outcomes, root = _outcomes(prepare_parser().parse_args(list(args)))
+    """Runs the command; 1 if a scan or an archive could not be prepared."""
+    options = prepare_parser().parse_args(list(args))
+    if options.dataset == "imagenet":
+        return 0 if unpack(options.imagenet.source, options.imagenet.root, Console()) else 1
+    outcomes, root = _outcomes(options)
     return 0 if prepare(outcomes, root, Console()) else 1

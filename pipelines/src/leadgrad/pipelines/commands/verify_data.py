@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.console import Console
 from leadgrad.data.cifar_files import find_layout
 from leadgrad.data.cifar_verify import find_problems
 from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.imagenet import FOLDERS, UNFINISHED
+from leadgrad.data.imagenet_classes import SYNSET
+from leadgrad.data.imagenet_verify import find_imagenet_problems
 from leadgrad.data.s3dis_prepare import verify_raw_s3dis, verify_s3dis
 from leadgrad.data.scannet_prepare import verify_raw_scannet, verify_scannet
 from leadgrad.data.scene_files import INDEX_NAME
@@ -20,7 +24,7 @@ from leadgrad.pipelines.commands.arguments import KindName, verify_data_parser
 
 
 class KindError(ValueError):
-    """A folder does not show what data it holds."""
+    """A folder does not show what data it holds, or an option is not for that kind."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ class Kind:
     looks_like: Callable[[Path], bool]
     check: Callable[[Path], FolderReport]
     signs: str
+
+
+def _imagenet(root: Path) -> bool:
+    splits = [root / name for names in FOLDERS.values() for name in names]
+    found = any(SYNSET.fullmatch(path.name) for split in splits for path in split.glob("n*"))
+    return found or (root / UNFINISHED).is_file()
 
 
 def _raw_scannet(root: Path) -> bool:
@@ -72,6 +82,7 @@ KINDS: dict[KindName, Kind] = {
     "cifar10": Kind(
         lambda root: find_layout(root) is not None, find_problems, "cifar-10-batches-*/ or a batch"
     ),
+    "imagenet": Kind(_imagenet, find_imagenet_problems, "train/nNNNNNNNN/ or val/nNNNNNNNN/"),
     "scannet-raw": Kind(_raw_scannet, verify_raw_scannet, "scene*/ or scans/scene*/"),
     "scannet": Kind(
         _prepared("ScanNet", "scene*.ply"), verify_scannet, f"{INDEX_NAME} of ScanNet, scene*.ply"
@@ -106,10 +117,21 @@ def main(args: Sequence[str]) -> int:
     options = verify_data_parser().parse_args(list(args))
     root = Path(options.root)
     kind: KindName = detect(root) if options.kind is None else options.kind
+    check = KINDS[kind].check
     console = Console()
+    status = console.status(f"reading {kind}")
+    if kind == "imagenet":
+        check = partial(
+            find_imagenet_problems,
+            classes=options.classes,
+            decode=options.decode,
+            tell=lambda words: status.update(f"reading {words}"),
+        )
+    elif options.classes is not None or options.decode:
+        raise KindError(f"{root} was taken for {kind}; --classes and --decode are for imagenet")
     console.print(f"{root}: checked as {kind}", markup=False, soft_wrap=True)
-    with console.status(f"reading {kind}"):
-        report = KINDS[kind].check(root)
+    with status:
+        report = check(root)
     for problem in report.problems:
         console.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
     for note in report.notes:
