@@ -10,6 +10,7 @@ from scipy.io import savemat
 
 from leadgrad.data import ImageNet
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.paper.options import Task, table_parser
 
 SYNSETS = [f"n{1_440_000 + 7 * number:08d}" for number in range(1000)]
 FIELDS = ("ILSVRC2012_ID", "WNID", "words", "num_children", "num_train_images")
@@ -127,3 +128,11 @@ def test_options_of_imagenet_are_refused_elsewhere(tmp_path, capsys):
     assert "taken for s3dis-raw; --classes and --decode are for imagenet" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(("kind", "split"), [("ImageNet", "tuning"), ("CIFAR10", "validation")])
+def test_choices_are_made_on_the_split_that_is_set_aside_for_them(kind, split):
+    parser = table_parser("leadgrad tune", "Choose", split=None)
+    given = ["--victims={}", f"--data=leadgrad.data.{kind}", "--data.root=somewhere"]
+    task = Task.of(parser, parser.parse_args(given))
+    assert task.data["init_args"]["attack_split"] == split

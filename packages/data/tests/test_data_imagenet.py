@@ -67,6 +67,7 @@ def test_tuning_is_cut_out_of_training(root, classes):
     assert set(map(str, again.split("tuning").paths)) == parts["tuning"]
     other = ImageNet(root, classes=classes[0], split_seed=1, **SIZE)
     assert set(map(str, other.split("tuning").paths)) != parts["tuning"]
+    assert data.tuning_split == "tuning"
     assert sum(len(batch["index"]) for batch in data.val_dataloader()) == 3
     assert sum(len(batch["index"]) for batch in data.test_dataloader()) == 12
     for split in data.split_names:

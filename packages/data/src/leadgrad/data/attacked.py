@@ -36,7 +36,9 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
             earlier run has finished them. A batch's number is its first index // batch_size.
         num_classes: Number of classes.
         class_names: Name of each class.
-        split_names: Splits there are; "train" and "validation" must be among them to train.
+        split_names: Splits there are; "train" and `tuning_split` must be among them to train.
+        tuning_split: Split that everything is chosen on, such as checkpoints, slopes and step
+            sizes, and that nothing is reported of.
         task: Class path of the kind of data that this is to the pipelines.
 
     Raises:
@@ -47,6 +49,7 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
     num_classes: int = required("the number of classes")
     class_names: tuple[str, ...] = required("a tuple with the name of each class")
     split_names: tuple[str, ...] = ("train", "validation", "test")
+    tuning_split: str = "validation"
     task: ClassVar[str]
 
     # What error messages call the smallest batch, and what is served.
@@ -168,8 +171,8 @@ class AttackedDataModule(LightningDataModule, ABC, Generic[SplitT]):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the validation batches, in order."""
-        return self._sequential("validation")
+        """Return the batches of `tuning_split`, in order."""
+        return self._sequential(self.tuning_split)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the test batches, in order."""

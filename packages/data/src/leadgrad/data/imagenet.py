@@ -27,7 +27,8 @@ class ImageNet(Photographs):
 
     ``validation`` is the official 50,000 images, which papers attack and report, sorted by synset
     and by file name. Nothing may be chosen on it: ``tuning``, a hundredth of the training images,
-    stratified, is for that, and `val_dataloader` serves it. ``train`` is the rest.
+    stratified, is for that, and `val_dataloader` serves it. ``train`` is the rest: published
+    recipes train on all.
 
     The folder holds ``train/<synset>/`` and ``val/<synset>/``, or one of them; `leadgrad prepare
     imagenet` makes that of the official archives. Of a part of the synsets a class file tells the
@@ -59,6 +60,7 @@ class ImageNet(Photographs):
     """
 
     split_names = ("train", "tuning", "validation")
+    tuning_split = "tuning"
 
     def __init__(
         self,
@@ -121,10 +123,6 @@ class ImageNet(Photographs):
         sizes = {"train": len(listing.labels) - held, "tuning": held}
         members = stratified_split(listing.labels, sizes, seed=self.split_seed)[name]
         return self._files(listing.take(members))
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the tuning images, in order: what is chosen while training is chosen on these."""
-        return self._sequential("tuning")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the official validation images, in order."""

@@ -184,7 +184,7 @@ TUNE = Usage(
     {
         "help": _CONFIGURED["help"],
         **_VICTIMS,
-        "split": "The images to choose on; default validation",
+        "split": "The images to choose on; default validation, of ImageNet tuning",
         "slopes": "To try, [0.1,1,10]; default 12 from 0.0001 to 40",
         "step_sizes_255": "Tune iterative attacks' step too, FGM's with as many tries as LGM's",
         "out": "Directory of the record; default runs/tune",

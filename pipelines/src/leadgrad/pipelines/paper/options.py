@@ -10,17 +10,19 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, settings
 from leadgrad.pipelines.runs.zoo import Card
 
 
-def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
+def table_parser(prog: str, description: str, *, split: str | None) -> ArgumentParser:
     """A parser with the options that both commands take.
 
     Args:
         prog: Name of the command.
         description: Of it.
-        split: Which split is attacked by default.
+        split: Which split is attacked by default; None: the one that the data sets aside for
+            choices.
     """
     parser = ArgumentParser(prog=prog, description=description)
     parser.add_argument(
@@ -32,7 +34,7 @@ def table_parser(prog: str, description: str, *, split: str) -> ArgumentParser:
     parser.add_subclass_arguments(
         ImageDataModule, "data", default={"class_path": "leadgrad.data.CIFAR10"}
     )
-    parser.add_argument("--split", type=str, default=split, help="The attacked split")
+    parser.add_argument("--split", type=str | None, default=split, help="The attacked split")
     parser.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     parser.add_argument("--convention", type=str, default="doubled", help="doubled or pixel")
     parser.add_argument(
@@ -68,11 +70,9 @@ class Task:
             ValueError: If there is no such row.
         """
         node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
-        arguments = {**node.get("init_args", {}), "attack_split": options.split}
-        data = {
-            "class_path": node["class_path"],
-            "init_args": {**arguments, "limit": options.limit},
-        }
+        split = instantiate(node).tuning_split if options.split is None else options.split
+        arguments = {**node.get("init_args", {}), "attack_split": split, "limit": options.limit}
+        data = {"class_path": node["class_path"], "init_args": arguments}
         given = options.victims
         victims = {name: Card.read(path) for name, path in given.items() if path is not None}
         picked = pick_rows(options.rows) if options.rows else tuple(rows)

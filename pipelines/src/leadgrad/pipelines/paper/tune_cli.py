@@ -91,7 +91,7 @@ def show(sweeps: Sequence[Sweep], console: Console) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Runs the command."""
-    parser = table_parser("leadgrad tune", "Choose slopes and step sizes", split="validation")
+    parser = table_parser("leadgrad tune", "Choose slopes and step sizes", split=None)
     parser.add_argument("--slopes", type=list[float], default=list(SLOPES))
     parser.add_argument(
         "--step_sizes_255",
