@@ -16,7 +16,7 @@ def fill(network):
     state = {}
     for key, value in network.state_dict().items():
         if not key.endswith("num_batches_tracked"):
-            name = key.replace("_ds0.", "_layer0.downsample.")
+            name = key.removeprefix("network.").replace("_ds0.", "_layer0.downsample.")
             state[key] = torch.from_numpy(_filled(name, tuple(value.shape))).double()
     return load_published(network.double(), state).eval()
 
@@ -27,9 +27,9 @@ def images(size=32):
     return torch.from_numpy(pixels.astype(np.float32)).double()
 
 
-def measure(network, method):
+def measure(network, method, size=32):
     """Logits of both images, mean cross-entropy, and its gradient under ``method``."""
-    x = images().requires_grad_()
+    x = images(size).requires_grad_()
     with gradient_method(network, method):
         logits = network(x)
         loss = F.cross_entropy(logits, LABELS)

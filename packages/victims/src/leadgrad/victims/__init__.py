@@ -6,10 +6,12 @@ reads and writes them. ``training`` needs Lightning and is imported by its own n
 
 from leadgrad.victims.networks.cylinder3d import Cylinder3D
 from leadgrad.victims.networks.dynconv import DynConv
+from leadgrad.victims.networks.dynconv_imagenet import DynConvImageNet
 from leadgrad.victims.networks.minkunet import MinkUNet
 from leadgrad.victims.networks.network import GatedNetwork, executed_share, unit_costs
 from leadgrad.victims.networks.resnet import ResNet
 from leadgrad.victims.networks.skipnet import SkipNet
+from leadgrad.victims.networks.skipnet_imagenet import SkipNetImageNet
 from leadgrad.victims.occupancy.best_of import BestOf
 from leadgrad.victims.occupancy.change import Change, architecture_change, record_architecture
 from leadgrad.victims.occupancy.choice import Choice
@@ -39,6 +41,7 @@ __all__ = [
     "Cylinder3D",
     "Decision",
     "DynConv",
+    "DynConvImageNet",
     "Gate",
     "GatedNetwork",
     "GradientMethod",
@@ -51,6 +54,7 @@ __all__ = [
     "ResNet",
     "Sigmoid",
     "SkipNet",
+    "SkipNetImageNet",
     "Surrogate",
     "VoxelFGM",
     "VoxelLGM",

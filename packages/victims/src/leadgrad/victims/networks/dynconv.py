@@ -1,11 +1,12 @@
 """DynConv: residual branches are computed at chosen pixels only (Verelst & Tuytelaars 2020).
 
-Semantics and state-dict keys of the published CIFAR network: docs/reference/images.md, "DynConv"
-and "Checkpoints".
+Semantics and state-dict keys of the published networks: docs/reference/images.md, "DynConv" and
+"Checkpoints". Here are the CIFAR network and what that of ImageNet (``dynconv_imagenet``) shares.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -14,17 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from leadgrad.victims.networks.gated_resnet import GatedResNet
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
     BasicBlock,
     Normalize,
     Projection,
+    ResidualBlock,
     gumbel_like,
     init_fan_out,
     stage_geometry,
+    strided,
 )
-from leadgrad.victims.networks.network import Counting, GatedNetwork
+from leadgrad.victims.networks.network import Counting
 from leadgrad.victims.occupancy.gates import Gate
 
 
@@ -34,7 +38,8 @@ def dilate(mask: Tensor, stride: int = 1) -> Tensor:
     Args:
         mask: Hard mask at output resolution. Shape: (B, 1, H, W), bool.
         stride: Of the conv between: (r, c) goes to (stride·r, stride·c) first. A basic block's
-            first conv is the strided one, so its masks are dilated with stride 1.
+            first conv is the strided one, so its masks are dilated with stride 1; a bottleneck's
+            second one is, so its masks are dilated with the block's stride.
 
     Returns:
         Dilated mask. Shape: (B, 1, stride·H, stride·W), bool.
@@ -119,13 +124,22 @@ class MaskUnit(nn.Module):
         return occupancy
 
 
-class DynConvBlock(BasicBlock):
-    """ReLU(shortcut(x) + o ⊙ R(x)): one mask product, equal in value to sparse execution."""
+class MaskedBlock(ResidualBlock):
+    """ReLU(shortcut(x) + o ⊙ R(x)): one mask product, equal in value to sparse execution.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        downsample = Projection(in_channels, out_channels, stride) if stride != 1 else None
-        super().__init__(in_channels, out_channels, stride=stride, downsample=downsample)
-        self.masker = MaskUnit(in_channels, stride)
+    Mixed into a residual block, before it among the bases.
+
+    Attributes:
+        masker: Decides for each position of the result.
+        dilation: Stride between the mask and what its dilated mask is of.
+    """
+
+    masker: MaskUnit
+    dilation = 1
+
+    @abstractmethod
+    def macs_per_position(self) -> tuple[int, int]:
+        """Multiply-accumulates per active position of the mask and of the dilated mask."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H/stride, W/stride)."""
@@ -135,15 +149,114 @@ class DynConvBlock(BasicBlock):
             return F.relu(shortcut)
         return F.relu(torch.addcmul(shortcut, occupancy, self.residual(x)), inplace=True)
 
+    def macs(self, size: int) -> int:
+        """Multiply-accumulates with every position of a size x size input executed."""
+        per_mask, per_dilated = self.macs_per_position()
+        out = strided(size, self.stride)
+        needed = size if self.dilation > 1 else out
+        return per_mask * out**2 + per_dilated * needed**2
+
+
+class DynConvBlock(MaskedBlock, BasicBlock):
+    """The CIFAR network's block: conv1 counts by the dilated mask, conv2 by the mask."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        downsample = Projection(in_channels, out_channels, stride) if stride != 1 else None
+        BasicBlock.__init__(self, in_channels, out_channels, stride=stride, downsample=downsample)
+        self.masker = MaskUnit(in_channels, stride)
+
     def macs_per_position(self) -> tuple[int, int]:
         """Multiply-accumulates per active position of the mask and of the dilated mask."""
         return self.conv2.weight.numel(), self.conv1.weight.numel()
 
 
-class DynConv(GatedNetwork):
-    """A CIFAR DynConv ResNet: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
+def dilated_masks(blocks: Sequence[MaskedBlock], masks: Sequence[Tensor]) -> list[Tensor]:
+    """The dilated mask of every block.
+
+    Args:
+        blocks: All of a network, in network order.
+        masks: Theirs of one forward. Shapes: (B, 1, H, W), bool.
+
+    Returns:
+        bool. Shapes: (B, 1, H, W), or those of the blocks' inputs where the dilation has a stride.
+    """
+    dilated = []
+    for i, (block, mask) in enumerate(zip(blocks, masks, strict=True)):
+        near = dilate(mask, block.dilation)
+        if block.dilation > 1 and i:
+            # Of an odd size, halving rounds up: what is behind the input's edge does not exist
+            height, width = masks[i - 1].shape[2:]
+            near = near[:, :, :height, :width]
+        dilated.append(near)
+    return dilated
+
+
+class MaskedResNet(GatedResNet):
+    """A ResNet of masked blocks: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     A position is executed where its margin is at least 0 (inclusively).
+
+    A subclass makes its stages, ``layer1``, ``layer2`` and so on.
+
+    Args:
+        image_size: Height and width that ``conditional_macs_total`` counts for.
+        stages: Number of stages.
+    """
+
+    paper_counting: ClassVar[Counting] = "decisions+dependents/all"
+    backbone_names = ((r"^linear\.", "fc."),)
+    gate_names = r"\.masker\."
+
+    def __init__(self, image_size: int, stages: int) -> None:
+        super().__init__(image_size)
+        self._stages = stages
+
+    def blocks(self) -> list[MaskedBlock]:
+        """All blocks, in network order."""
+        return [module for module in self.modules() if isinstance(module, MaskedBlock)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
+        x = self.stem(images)
+        for stage in range(1, self._stages + 1):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return self.head(x)
+
+    def dependent_units(self, record: Sequence[Tensor]) -> list[Tensor]:
+        """The dilated mask of every block. Shapes: (B, 1, H, W), bool."""
+        return dilated_masks(self.blocks(), record)
+
+    def unit_costs(self) -> tuple[float, ...]:
+        """MACs of a position of each block, as if no other one shared its dilated positions.
+
+        A position of a strided bottleneck's mask stands for stride² of the dilated mask.
+        """
+        costs = []
+        for block in self.blocks():
+            per_mask, per_dilated = block.macs_per_position()
+            costs.append(float(per_mask + block.dilation**2 * per_dilated))
+        return tuple(costs)
+
+    def conditional_macs(self, record: Sequence[Tensor]) -> Tensor:
+        """MACs at active positions, of mask and dilated mask. Shape: (B,), int64."""
+        total = torch.zeros(len(record[0]), dtype=torch.int64, device=record[0].device)
+        blocks = self.blocks()
+        for block, mask, near in zip(blocks, record, dilated_masks(blocks, record), strict=True):
+            per_mask, per_dilated = block.macs_per_position()
+            total += per_mask * mask.flatten(1).sum(1) + per_dilated * near.flatten(1).sum(1)
+        return total
+
+    def conditional_macs_total(self) -> int:
+        """The same for one image with every position active: the sum of the blocks' T_b."""
+        total, size = 0, self.stem_size()
+        for block in self.blocks():
+            total += block.macs(size)
+            size = strided(size, block.stride)
+        return total
+
+
+class DynConv(MaskedResNet):
+    """A CIFAR DynConv ResNet: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     Args:
         depth: 6n + 2; depth 32 has 15 blocks and mask units.
@@ -152,11 +265,6 @@ class DynConv(GatedNetwork):
         std: Likewise.
         image_size: Height and width that ``conditional_macs_total`` counts for.
     """
-
-    paper_counting: ClassVar[Counting] = "decisions+dependents/all"
-    foldable: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"),)
-    backbone_names = ((r"^linear\.", "fc."),)
-    gate_names = r"\.masker\."
 
     def __init__(
         self,
@@ -167,8 +275,7 @@ class DynConv(GatedNetwork):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
-        super().__init__()
-        self.image_size = image_size
+        super().__init__(image_size, stages=3)
         self.normalize = Normalize(mean, std)
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
@@ -178,40 +285,3 @@ class DynConv(GatedNetwork):
         self.layer1, self.layer2, self.layer3 = (nn.Sequential(*stage) for stage in stages)
         self.fc = nn.Linear(64, num_classes)
         init_fan_out(self)
-
-    def blocks(self) -> list[DynConvBlock]:
-        """All blocks, in network order."""
-        return [module for module in self.modules() if isinstance(module, DynConvBlock)]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
-        x = F.relu(self.bn1(self.conv1(self.normalize(images))), inplace=True)
-        x = self.layer3(self.layer2(self.layer1(x)))
-        logits: Tensor = self.fc(x.mean((2, 3)))
-        return logits
-
-    def dependent_units(self, record: Sequence[Tensor]) -> list[Tensor]:
-        """The dilated mask of every block. Shapes: (B, 1, H, W), bool."""
-        return [dilate(mask) for mask in record]
-
-    def unit_costs(self) -> tuple[float, ...]:
-        """MACs of a position of each block, as if no other one shared its dilated positions."""
-        return tuple(float(sum(block.macs_per_position())) for block in self.blocks())
-
-    def conditional_macs(self, record: Sequence[Tensor]) -> Tensor:
-        """MACs at active positions: conv1 by dilated mask, conv2 by mask. Shape: (B,), int64."""
-        total = torch.zeros(len(record[0]), dtype=torch.int64, device=record[0].device)
-        for block, mask in zip(self.blocks(), record, strict=True):
-            per_mask, per_dilated = block.macs_per_position()
-            total += per_mask * mask.flatten(1).sum(1) + per_dilated * dilate(mask).flatten(1).sum(
-                1
-            )
-        return total
-
-    def conditional_macs_total(self) -> int:
-        """The same for one image with every position active: the sum of the blocks' T_b."""
-        total, size = 0, self.image_size
-        for block in self.blocks():
-            size //= block.conv1.stride[0]
-            total += sum(block.macs_per_position()) * size * size
-        return total

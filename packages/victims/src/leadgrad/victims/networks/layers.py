@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -76,8 +77,45 @@ class PadShortcut(nn.Module):
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
 
 
-class BasicBlock(nn.Module):
-    """ReLU(shortcut(x) + R(x)), R = conv3x3(stride) - BN - ReLU - conv3x3 - BN.
+class ResidualBlock(nn.Module, ABC):
+    """ReLU(shortcut(x) + R(x)), in parts, so that a family can gate or reuse either.
+
+    Args:
+        stride: Of the block as a whole, hence of the shortcut.
+    """
+
+    downsample: nn.Module | None  # the shortcut where the shape changes; None is the identity
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    @abstractmethod
+    def residual(self, x: Tensor) -> Tensor:
+        """R(x), up to and including the last BN."""
+
+    @abstractmethod
+    def macs(self, size: int) -> int:
+        """Multiply-accumulates of R's convs for an input of size x size positions."""
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """What R(x) is added to."""
+        if self.downsample is None:
+            return x
+        out: Tensor = self.downsample(x)
+        return out
+
+    def merge(self, residual: Tensor, shortcut: Tensor) -> Tensor:
+        """ReLU of the sum."""
+        return F.relu(residual + shortcut, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, H/stride, W/stride), sizes rounded up."""
+        return self.merge(self.residual(x), self.shortcut(x))
+
+
+class BasicBlock(ResidualBlock):
+    """R = conv3x3(stride) - BN - ReLU - conv3x3 - BN: the CIFAR networks' block.
 
     Args:
         in_channels: Channels of x.
@@ -91,7 +129,7 @@ class BasicBlock(nn.Module):
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, downsample: nn.Module | None
     ) -> None:
-        super().__init__()
+        super().__init__(stride)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
@@ -104,25 +142,15 @@ class BasicBlock(nn.Module):
         out: Tensor = self.bn2(self.conv2(hidden))
         return out
 
-    def shortcut(self, x: Tensor) -> Tensor:
-        """What R(x) is added to."""
-        if self.downsample is None:
-            return x
-        out: Tensor = self.downsample(x)
-        return out
+    def macs(self, size: int) -> int:
+        """Multiply-accumulates of the two convs; both work at the output's resolution."""
+        weights = self.conv1.weight.numel() + self.conv2.weight.numel()
+        return strided(size, self.stride) ** 2 * weights
 
-    def merge(self, residual: Tensor, shortcut: Tensor) -> Tensor:
-        """ReLU of the sum; apart, so that a family can gate or reuse either part."""
-        return F.relu(residual + shortcut, inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, C_out, H/stride, W/stride)."""
-        return self.merge(self.residual(x), self.shortcut(x))
-
-    def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of the two convs for an output of height x width positions."""
-        convs = (self.conv1, self.conv2)
-        return height * width * sum(conv.weight.numel() for conv in convs)
+def strided(size: int, stride: int) -> int:
+    """Length of an output axis of a conv that pads by half its odd kernel: rounded up."""
+    return -(-size // stride)
 
 
 def blocks_per_stage(depth: int) -> int:

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from leadgrad.victims.networks.dynconv import DynConv, DynConvBlock, MaskUnit, dilate
+from leadgrad.victims.networks.dynconv import (
+    MaskedBlock,
+    MaskedResNet,
+    MaskUnit,
+    dilated_masks,
+)
 from leadgrad.victims.occupancy.deciding import gradient_method
 from leadgrad.victims.occupancy.gates import Decision, record_decisions, record_occupancies
 from leadgrad.victims.occupancy.methods import LGM
@@ -37,23 +42,27 @@ class DynConvClassifier(Classifier):
         budget: Share t of the masked convs' MACs that the loss aims at, in (0, 1].
         sparsity_weight: Of the sparsity loss; 10 is published.
         temperature: τ of the straight-through gradient, whose slope is 1/τ; CIFAR 1 throughout.
+            Several: one for each part of the run; ImageNet 5, 2.5 and 1.
+        temperature_milestones: Shares of the run in (0, 1), ascending, at which the next part
+            begins; ImageNet 0.3 and 0.6 (epochs 30 and 60 of 100).
         noise_seed: Of the Gumbel noise, together with epoch, batch and device.
         label_smoothing: See ``Classifier``.
         channels_last: See ``Classifier``.
     """
 
-    network: DynConv
+    network: MaskedResNet
     # Of the CIFAR ResNet-32: batch 256, 350 epochs
     published = SGDSteps(weight_decay=5e-4, milestones=(150 / 350, 250 / 350))
 
     def __init__(
         self,
-        network: DynConv,
+        network: MaskedResNet,
         recipe: Recipe | None = None,
         *,
         budget: float = 0.5,
         sparsity_weight: float = 10.0,
-        temperature: float = 1.0,
+        temperature: float | Sequence[float] = 1.0,
+        temperature_milestones: Sequence[float] = (),
         noise_seed: int = 0,
         label_smoothing: float = 0.0,
         channels_last: bool = False,
@@ -63,13 +72,33 @@ class DynConvClassifier(Classifier):
         )
         if not 0 < budget <= 1:
             raise ValueError(f"budget is a share of MACs and must lie in (0, 1], got {budget}")
-        if not temperature > 0:
+        temperatures = (temperature,) if isinstance(temperature, int | float) else temperature
+        if not all(each > 0 for each in temperatures):
             raise ValueError(f"temperature must be above 0, got {temperature}")
+        shares = tuple(temperature_milestones)
+        if len(temperatures) != len(shares) + 1:
+            raise ValueError(
+                f"{len(temperatures)} temperatures need {len(temperatures) - 1} milestones between "
+                f"them, got temperature_milestones={shares}"
+            )
+        if list(shares) != sorted(shares) or any(not 0 < share < 1 for share in shares):
+            raise ValueError(
+                "temperature_milestones must be ascending shares of the run in (0, 1), got "
+                f"{shares}; divide epochs by their number"
+            )
         self.budget = budget
         self.sparsity_weight = sparsity_weight
-        self.straight_through = LGM(Sigmoid(1 / temperature), forward="hard")
+        self.temperatures = tuple(temperatures)
+        self.temperature_milestones = shares
         self.noise_seed = noise_seed
         self.val_cost_share = MeanMetric()
+
+    @property
+    def straight_through(self) -> LGM:
+        """Value of the hard decision, with the gradient of the present epoch's temperature."""
+        shares = self.temperature_milestones
+        passed = sum(self.current_epoch >= share * self._epochs() for share in shares)
+        return LGM(Sigmoid(1 / self.temperatures[passed]), forward="hard")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, with noise until it ends."""
@@ -126,7 +155,7 @@ class DynConvClassifier(Classifier):
 
 
 def block_costs(
-    blocks: Sequence[DynConvBlock], decisions: Sequence[Decision]
+    blocks: Sequence[MaskedBlock], decisions: Sequence[Decision]
 ) -> tuple[Tensor, Tensor]:
     """MACs that each block spends on a batch, and would spend with every position executed.
 
@@ -141,9 +170,9 @@ def block_costs(
         Costs c and totals T. Shapes: (blocks,), float32.
     """
     costs, totals = [], []
-    for block, decision in zip(blocks, decisions, strict=True):
+    near = dilated_masks(blocks, [decision.hard for decision in decisions])
+    for block, decision, dilated in zip(blocks, decisions, near, strict=True):
         per_mask, per_dilated = block.macs_per_position()
-        dilated = dilate(decision.hard)
         # In float32, whatever the masks' precision: float16 counts to 65,504 only
         active = decision.occupancy.float().sum()
         costs.append(per_mask * active + per_dilated * dilated.sum())

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from leadgrad.victims.networks.layers import gumbel_like
-from leadgrad.victims.networks.skipnet import SkipNet
+from leadgrad.victims.networks.skipnet import SkippingResNet
 from leadgrad.victims.occupancy.deciding import gradient_method
 from leadgrad.victims.occupancy.gates import record_decisions, record_occupancies
 from leadgrad.victims.occupancy.methods import LGM, GradientMethod
@@ -54,11 +54,11 @@ class SkipNetClassifier(Classifier):
         channels_last: See ``Classifier``.
     """
 
-    network: SkipNet
+    network: SkippingResNet
 
     def __init__(
         self,
-        network: SkipNet,
+        network: SkippingResNet,
         recipe: Recipe | None = None,
         *,
         rate_weight: float = 0.0,
