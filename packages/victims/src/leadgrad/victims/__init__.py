@@ -7,6 +7,7 @@ reads and writes them. ``training`` needs Lightning and is imported by its own n
 from leadgrad.victims.networks.cylinder3d import Cylinder3D
 from leadgrad.victims.networks.dynconv import DynConv
 from leadgrad.victims.networks.dynconv_imagenet import DynConvImageNet
+from leadgrad.victims.networks.from_timm import FromTimm
 from leadgrad.victims.networks.minkunet import MinkUNet
 from leadgrad.victims.networks.network import GatedNetwork, executed_share, unit_costs
 from leadgrad.victims.networks.resnet import ResNet
@@ -42,6 +43,7 @@ __all__ = [
     "Decision",
     "DynConv",
     "DynConvImageNet",
+    "FromTimm",
     "Gate",
     "GatedNetwork",
     "GradientMethod",

@@ -11,6 +11,7 @@ One thread per network, as with ``eval()``: another thread would see the switche
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,9 +104,16 @@ def gradient_method(
 ) -> Iterator[None]:
     """Lets every deciding module of ``network`` use ``method``, and ``reach`` if it needs one.
 
-    The previous methods and reaches return on leaving. An error about a gate names it.
+    The previous methods and reaches return on leaving. An error about a gate names it. On a network
+    that decides nothing every method is FGM, of which a method that leads warns.
     """
     deciding = [module for module in network.modules() if isinstance(module, Deciding)]
+    if not deciding and method.leads and not torch.compiler.is_compiling():
+        warnings.warn(
+            f"{type(network).__name__} decides nothing, so {method} is FGM on it; route its "
+            "decisions through leadgrad.victims.Gate to lead them",
+            stacklevel=3,
+        )
     previous = [(module, module._present, module._entered) for module in deciding]
     inside = backward_pass()
     try:
