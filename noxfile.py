@@ -93,7 +93,10 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("script", ["attack_speed", "sparse_speed", "scene_iteration", "scan_iteration"])
+@nox.parametrize(
+    "script",
+    ["attack_speed", "imagenet_speed", "sparse_speed", "scene_iteration", "scan_iteration"],
+)
 def bench(session: nox.Session, script: str) -> None:
     """Speed and memory: attack steps beside a peer library, sparse convolutions, whole scenes."""
     install(session)

@@ -44,12 +44,11 @@ class _CellMax(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         values, greatest, cell = ctx.saved_tensors
         rows = max(1, BLOCK // values.shape[1])
+        parts, places = torch.split(values, rows), torch.split(cell, rows)
         winners = torch.zeros_like(grad)
-        for part, place in zip(values.split(rows), cell.split(rows), strict=True):
+        for part, place in zip(parts, places, strict=True):
             winners.index_add_(0, place, (part == greatest[place]).to(grad.dtype))
         share, made = grad / winners, torch.empty_like(values)
-        for part, place, out in zip(
-            values.split(rows), cell.split(rows), made.split(rows), strict=True
-        ):
+        for part, place, out in zip(parts, places, torch.split(made, rows), strict=True):
             torch.mul(part == greatest[place], share[place], out=out)
         return made, None, None
