@@ -13,13 +13,7 @@ from leadgrad.pipelines.api import node_of
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.layout import (
-    OWN_STEP,
-    STRONG_ROWS,
-    TABLE1_ROWS,
-    Row,
-    authors_slope,
-)
+from leadgrad.pipelines.paper.layout import OWN_STEP, TABLES, Row
 from leadgrad.pipelines.paper.plan import Tuned
 from leadgrad.pipelines.paper.render import failed_checks
 from leadgrad.pipelines.paper.tuning import Grid, Tuning
@@ -305,7 +299,7 @@ def test_slopes_tuned_on_the_reported_images_are_refused(victims, static, tmp_pa
     assert "the very images" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("row", [*TABLE1_ROWS, *STRONG_ROWS], ids=Row.slug)
+@pytest.mark.parametrize("row", [row for table in TABLES.values() for row in table.rows], ids=Row.slug)
 def test_a_rows_attack_is_the_same_when_a_run_is_built_again(row):
     made = row.make("doubled", step_size_255=None if row.attack in OWN_STEP else 0.5)
     assert node_of(instantiate(node_of(made))) == node_of(made)
@@ -317,6 +311,42 @@ def test_the_table_of_stronger_attacks(victims, static, tmp_path):
     assert main([*options, "--cells=[DynConv/*]", "--limit=6"]) == 0
     text = (tmp_path / "tablestrong.md").read_text()
     assert "APGD ε 8, 5 % pixels, targeted" in text
+
+
+def test_table_2_on_other_data_has_the_papers_numbers_and_says_what_is_not_documented(
+    victims, static, tmp_path
+):
+    options = ["table", "2", *victims, *static, "--limit=6", f"--out={tmp_path}"]
+    rows = "--rows=[FGSM-16-100,IFGSM-16-0.5]"
+    assert main([*options, rows, "--cells=[DynConv/*,ResNet-8/*]"]) == 0
+    text = (tmp_path / "table2.md").read_text()
+    assert text.startswith("# Table II: ImageNet; measured on FakeCIFAR10\n")
+    assert "of FakeCIFAR10's validation split" in text
+    for said in ("ImageNet's validation images", "is documented nowhere", "takes 10 (D2)"):
+        assert said in text
+    with (tmp_path / "table2.csv").open() as file:
+        lines = {(line["attack"], line["method"]): line for line in csv.DictReader(file)}
+    single, iterated = "FGSM ε 16", "I-FGSM ε 16, 0.5 % pixels"
+    assert lines[single, "LGM"]["paper"] == "2.54"
+    assert lines[single, "LGM"]["λ"] == "0.001"
+    assert (iterated, "LGM") not in lines, "no λ is documented"
+    assert lines[iterated, "LGM()"]["paper"] == "–"
+    (path,) = tmp_path.glob("cells/DynConv/IFGSM-16-0.5/FGM")
+    attack = instantiate(RunDirectory(path).run()["config"]["model"]["attack"])
+    assert attack.schedule() == (20, 1)
+    assert attack.threat.valid_ratio == 0.005
+
+
+def test_table_2_is_the_papers():
+    table = TABLES["2"]
+    assert [row.eps_255 for row in table.rows] == [1, 2, 4, 8, *[16] * 5]
+    assert [row.valid_ratio for row in table.rows[5:]] == [1, 0.02, 0.01, 0.005]
+    assert (table.accuracy("SkipNet"), table.accuracy("ResNet-101")) == (77.02, 77.31)
+    for row in table.rows:
+        for victim in ("SkipNet", "DynConv"):
+            assert None not in (table.accuracy(victim, row, m) for m in ("FGM", "LGM"))
+            assert (table.slope(row, victim) is None) == (row.attack == "IFGSM")
+        assert table.accuracy("ResNet-101", row, "FGM") is not None
 
 
 def test_an_unknown_table_is_answered_with_those_there_are(capsys):
@@ -335,7 +365,9 @@ def test_a_victim_may_be_left_out(victims, static, tmp_path):
 
 def test_the_authors_slopes_cover_table_1():
     slopes = {
-        (v, row): authors_slope(row, v) for row in TABLE1_ROWS for v in ("SkipNet", "DynConv")
+        (v, row): TABLES["1"].slope(row, v)
+        for row in TABLES["1"].rows
+        for v in ("SkipNet", "DynConv")
     }
     assert slopes["DynConv", Row("FGSM", 8)] == 0.0001
     assert slopes["SkipNet", Row("IFGSM", 8, 0.05)] == 5.0

@@ -53,7 +53,8 @@ def _check_usage(command: str, usage: Usage, args: Sequence[str]) -> None:
         return  # a page is asked for, not a run
     missing = [key for key in usage.required if not _is_given(key, given)]
     if missing:
-        raise _refused(f"the following arguments are required: {', '.join(missing)}")
+        remedy = f"\n{usage.remedy}" if usage.remedy else ""
+        raise _refused(f"the following arguments are required: {', '.join(missing)}{remedy}")
     for name in usage.weights:
         if isinstance(path := given.get(name), str) and path != "null":
             _require_weights(path)

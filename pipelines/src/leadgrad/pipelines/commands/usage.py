@@ -23,6 +23,7 @@ class Usage:
         options: Meaning by name. The trainer's own, which are Lightning's, are not among them.
         example: Command lines and files, as they would be typed.
         required: Options without which the command does not start.
+        remedy: What to give where one of them is missing; empty: their names say it.
         weights: Options that name a weights file, which must be there.
         cards: Options that name published weights, beside which a card must be; with their default:
             a path, a list or a mapping of them.
@@ -33,6 +34,7 @@ class Usage:
     options: Mapping[str, str]
     example: str
     required: tuple[str, ...] = ()
+    remedy: str = ""
     weights: tuple[str, ...] = ()
     cards: Mapping[str, str] = field(default_factory=dict)
 
@@ -175,7 +177,7 @@ _VICTIMS = {
     "data": "Class of the images; default leadgrad.data.CIFAR10. " + _CLASSES.format("data"),
     "limit": "The split's first images only",
     "convention": "What a unit of ε is: doubled (default; 2/255, as in the paper) or pixel (1/255)",
-    "rows": "Such as [FGSM-4-100,IFGSM-8-5]; else all of table 1",
+    "rows": "Such as [FGSM-4-100,IFGSM-8-5]; else all of the table, for tune of table 1",
 }
 _ZOO = {"victims": "{SkipNet: zoo/skipnet38.safetensors, DynConv: zoo/dynconv32.safetensors}"}
 TUNE = Usage(
@@ -229,6 +231,31 @@ IMAGE_TABLE = Usage(
     "leadgrad table 1 --data.root data --tuning runs/tune/tuning.json",
     cards={**_ZOO, "static": "[zoo/resnet32b.safetensors]"},
 )
+IMAGENET_TABLE = replace(
+    IMAGE_TABLE,
+    call="leadgrad table 2 --victims {...} --data CLASS [--OPTION VALUE ...]",
+    purpose="Measure Table II again. Finished cells are not run again.",
+    options={
+        **_IMAGES,
+        "data": "Class of the images. " + _CLASSES.format("data"),
+        "victims": "Columns and their published weights: {SkipNet: mine.safetensors, DynConv: "
+        "other.safetensors}",
+        "split": "The attacked images; default validation",
+        "static": "Static nets to show beside; default none",
+        "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation, "
+        "which has none for I-FGSM",
+        "batch_size": "Default 16",
+        "out": _OUT["out"].format("table2"),
+    },
+    example="leadgrad table 2 --victims \"{DynConv: zoo/digits_dynconv14.safetensors}\" "
+    "--data leadgrad.data.Digits",
+    required=("victims", "data"),
+    remedy="Table II attacks networks of ImageNet, of which the zoo has none; give your own, each "
+    "with the card that leadgrad publish writes beside it, and their data:\n--victims "
+    "\"{SkipNet: skipnet101.safetensors, DynConv: dynconv101.safetensors}\" --static "
+    "[resnet101.safetensors] --data CLASS --data.root FOLDER",
+    cards={"victims": "{}", "static": "[]"},
+)
 SCENE_TABLE = Usage(
     "leadgrad table 3|4|5|6|7 [--OPTION VALUE ...]",
     "Measure one of the paper's tables of point clouds again. Finished cells are not run again.",
@@ -240,6 +267,7 @@ LIDAR_TABLE = replace(SCENE_TABLE, cards={"victim": "zoo/streets_cylinder3d.safe
 TABLE_USAGES = {
     **dict.fromkeys(("1", "strong"), IMAGE_TABLE),
     **dict.fromkeys(("3", "4", "6", "7"), SCENE_TABLE),
+    "2": IMAGENET_TABLE,
     "5": LIDAR_TABLE,
 }
 USAGES = {"attack": ATTACK, "sweep": SWEEP, "fit": FIT, "validate": VALIDATE, "tune": TUNE}

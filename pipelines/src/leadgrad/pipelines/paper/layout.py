@@ -1,8 +1,9 @@
-"""Rows of the tables of images: attacks, their controls, and what the paper prints for them."""
+"""The tables of images: their rows (attacks and controls), and what the paper prints for them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -131,38 +132,78 @@ OWN_STEP: dict[str, dict[str, float]] = {"FGSM": {}, "APGD": {"steps": 10}}
 """Attacks whose step is not an argument, with what else they are given."""
 
 
+@dataclass(frozen=True)
+class ImageTable:
+    """A table of images: what it holds, and where its numbers and slopes come from.
+
+    Args:
+        name: After ``leadgrad table``.
+        title: Of its page.
+        data: Class of ``leadgrad.data`` whose images the paper attacks, and of ``authors_slopes``.
+        rows: In order.
+        printed: The paper's table whose numbers stand beside.
+        victims: Weights by the paper's names, by default; empty where the zoo has none.
+        static: Weights of static networks, by default.
+        split: Attacked by default.
+        chosen_on: Images that the authors chose λ on.
+        batch_size: By default.
+        notes: What its page has to say besides.
+    """
+
+    name: str
+    title: str
+    data: str
+    rows: tuple[Row, ...]
+    printed: str = "I"
+    victims: Mapping[str, str] = field(default_factory=dict)
+    static: tuple[str, ...] = ()
+    split: str = "heldout"
+    chosen_on: str = "CIFAR-10's test set"
+    batch_size: int = 250
+    notes: tuple[str, ...] = ()
+
+    def accuracy(self, victim: str, row: Row | None = None, method: str = "") -> float | None:
+        """The accuracy that the paper prints; None if it has no such number.
+
+        Args:
+            victim: Column.
+            row: None: before any attack.
+            method: Column below the victim's; of a row only.
+        """
+        if row is None:
+            return value(self.printed, "accuracy", victim=victim)
+        return value(
+            self.printed,
+            "accuracy",
+            victim=victim,
+            attack=NAMES[row.attack],
+            eps=row.eps_255,
+            valid_percent=100 * row.valid_ratio,
+            method=method,
+        )
+
+    def slope(self, row: Row, victim: str) -> float | None:
+        """λ from the authors' documentation; None where it says nothing."""
+        own = settings()["authors_slopes"].get(self.data, {}).get(victim, {})
+        targeted = f"{row.attack}-target{row.target_shift}"
+        for key in (row.slug(), targeted, row.attack, "other"):
+            if key in own:
+                return float(own[key])
+        return None
+
+
 @cache
 def settings() -> Any:
     """Content of ``settings.yaml``."""
     return yaml.safe_load((files(__package__) / "settings.yaml").read_text())
 
 
-def table_rows(name: str) -> tuple[Row, ...]:
-    """The rows of a table of images."""
-    return tuple(Row(**row) for row in settings()["images"][name]["rows"])
+def _tables() -> Iterator[ImageTable]:
+    for name, content in settings()["images"].items():
+        rows = tuple(Row(**row) for row in content["rows"])
+        lists = {key: tuple(content[key]) for key in ("static", "notes") if key in content}
+        yield ImageTable(name, **{**content, **lists, "rows": rows})
 
 
-TABLE1_ROWS, STRONG_ROWS = table_rows("1"), table_rows("strong")
-
-
-def paper_accuracy(row: Row, victim: str, method: str) -> float | None:
-    """The accuracy that Table I prints for a row, a victim and a method; None if it has none."""
-    return value(
-        "I",
-        "accuracy",
-        victim=victim,
-        attack=NAMES[row.attack],
-        eps=row.eps_255,
-        valid_percent=100 * row.valid_ratio,
-        method=method,
-    )
-
-
-def authors_slope(row: Row, victim: str) -> float | None:
-    """λ from the authors' documentation; None for a victim that it says nothing of."""
-    own = settings()["authors_slopes"].get(victim, {})
-    targeted = f"{row.attack}-target{row.target_shift}"
-    for key in (row.slug(), targeted, row.attack, "other"):
-        if key in own:
-            return float(own[key])
-    return None
+TABLES = {table.name: table for table in _tables()}
+"""The tables of images by name."""

@@ -11,11 +11,15 @@ from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.layout import STRONG_ROWS, TABLE1_ROWS, Row, settings
+from leadgrad.pipelines.paper.layout import TABLES, ImageTable, Row
 from leadgrad.pipelines.runs.zoo import Card
 
+DATA = {"class_path": "leadgrad.data.CIFAR10"}
 
-def table_parser(prog: str, description: str, *, split: str | None) -> ArgumentParser:
+
+def table_parser(
+    prog: str, description: str, *, split: str | None, table: ImageTable = TABLES["1"]
+) -> ArgumentParser:
     """A parser with the options that both commands take.
 
     Args:
@@ -23,22 +27,24 @@ def table_parser(prog: str, description: str, *, split: str | None) -> ArgumentP
         description: Of it.
         split: Which split is attacked by default; None: the one that the data sets aside for
             choices.
+        table: Whose victims and data are the default ones; without victims there is no such data.
     """
     parser = ArgumentParser(prog=prog, description=description)
     parser.add_argument(
         "--victims",
         type=dict[str, str | None],
-        default=dict(settings()["victims"]),
+        default=dict(table.victims),
         help="Columns, as {SkipNet: zoo/mine.safetensors}; null leaves one out",
     )
-    parser.add_subclass_arguments(
-        ImageDataModule, "data", default={"class_path": "leadgrad.data.CIFAR10"}
-    )
+    if table.victims:
+        parser.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
+    else:
+        parser.add_subclass_arguments(ImageDataModule, "data", required=True)
     parser.add_argument("--split", type=str | None, default=split, help="The attacked split")
     parser.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     parser.add_argument("--convention", type=str, default="doubled", help="doubled or pixel")
     parser.add_argument(
-        "--rows", type=list[str], default=[], help="Such as [FGSM-4-100,IFGSM-8-5]; else all of 1"
+        "--rows", type=list[str], default=[], help="Such as [FGSM-4-100,IFGSM-8-5]; else the table's"
     )
     return parser
 
@@ -61,7 +67,7 @@ class Task:
 
     @classmethod
     def of(
-        cls, parser: ArgumentParser, options: Namespace, rows: Sequence[Row] = TABLE1_ROWS
+        cls, parser: ArgumentParser, options: Namespace, rows: Sequence[Row] = TABLES["1"].rows
     ) -> Task:
         """Reads the cards and picks the rows, by default ``rows``.
 
@@ -85,7 +91,7 @@ def pick_rows(slugs: Sequence[str]) -> tuple[Row, ...]:
     Raises:
         ValueError: If there is no such row.
     """
-    known = {row.slug(): row for row in (*TABLE1_ROWS, *STRONG_ROWS)}
+    known = {row.slug(): row for table in TABLES.values() for row in table.rows}
     unknown = [slug for slug in slugs if slug not in known]
     if unknown:
         raise ValueError(f"no table has a row {unknown[0]!r}; choose from {', '.join(known)}")

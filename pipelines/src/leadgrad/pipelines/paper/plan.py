@@ -17,7 +17,7 @@ from leadgrad.pipelines.paper.cells import (
     fgm,
     sloped,
 )
-from leadgrad.pipelines.paper.layout import Row, authors_slope
+from leadgrad.pipelines.paper.layout import ImageTable, Row
 from leadgrad.pipelines.paper.options import Task
 from leadgrad.pipelines.paper.tuning import Tuning, words
 from leadgrad.pipelines.report.words import class_name
@@ -73,7 +73,7 @@ class Plan:
     """What the table is to hold.
 
     Args:
-        name: Of the table.
+        table: Its title, and the paper's numbers and slopes.
         task: Victims, rows, data and convention.
         static: Cards of the static networks.
         tuning: Record that slopes and step sizes are taken from; None takes the authors' slopes
@@ -81,7 +81,7 @@ class Plan:
         ablations: Some of ``ABLATIONS``.
     """
 
-    name: str
+    table: ImageTable
     task: Task
     static: tuple[Card, ...]
     tuning: Tuning | None
@@ -94,7 +94,7 @@ class Plan:
             ValueError: If the tuning record has no sweep for the cell.
         """
         if self.tuning is None:
-            return Tuned(authors_slope(row, victim), "the authors' documentation")
+            return Tuned(self.table.slope(row, victim), "the authors' documentation")
         frozen, sweep = (
             self.tuning.sweep(card, row, self.task.convention, method) for method in ("FGM", "LGM")
         )
@@ -123,7 +123,7 @@ class Plan:
         depth = card.content["network"]["init_args"].get("depth")
         for static in self.static:
             arguments = static.content["network"]["init_args"]
-            if (arguments["depth"], arguments.get("shortcut", "A")) == (depth, "B"):
+            if (arguments.get("depth"), arguments.get("shortcut", "A")) == (depth, "B"):
                 return static
         return None
 
@@ -161,8 +161,13 @@ class Plan:
 
 
 def static_name(card: Card) -> str:
-    """A static network's column, with its shortcuts where they are not the paper's."""
+    """A static network's column, with its shortcuts where they are not the paper's.
+
+    A network without a depth among its arguments is called as its files are.
+    """
     network = card.content["network"]
     arguments = network["init_args"]
+    if "depth" not in arguments:
+        return card.name
     option = "" if arguments.get("shortcut", "A") == "A" else "-B"
     return f"{class_name(network)}-{arguments['depth']}{option}"

@@ -12,8 +12,7 @@ from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.attack.task import Difference, Outcome, task_of_run
 from leadgrad.pipelines.checks.verdicts import failed
 from leadgrad.pipelines.paper.cells import AUTOMATIC, FGM, TableCell
-from leadgrad.pipelines.paper.layout import Row, paper_accuracy
-from leadgrad.pipelines.paper.printed import value
+from leadgrad.pipelines.paper.layout import ImageTable, Row
 from leadgrad.pipelines.report.curves import Point
 from leadgrad.pipelines.report.sheet import Block
 from leadgrad.pipelines.report.words import gradients
@@ -59,15 +58,15 @@ class Entry:
         mask = "" if seed == 1 else f", mask {seed}"
         return f"{self.cell.method.name}{step}{mask}"
 
-    def paper(self) -> str:
+    def paper(self, table: ImageTable) -> str:
         """What the paper prints for it."""
-        printed = None
-        if self.cell.mask_seed == 1:
-            printed = paper_accuracy(self.cell.row, self.cell.victim, self.cell.method.name)
+        printed, cell = None, self.cell
+        if cell.mask_seed == 1:
+            printed = table.accuracy(cell.victim, cell.row, cell.method.name)
         return "–" if printed is None else f"{printed:.2f}"
 
-    def line(self) -> list[str]:
-        """As text, in the order of ``HEADER``."""
+    def line(self, table: ImageTable) -> list[str]:
+        """As text, with the paper's number, in the order of ``HEADER``."""
         slope, beside = self.cell.method.slope, self.against_fgm
         return [
             self.cell.row.title(),
@@ -77,7 +76,7 @@ class Entry:
             gradients(self.results),
             f"{self.left.value:.2f}",
             self.left.interval_words,
-            self.paper(),
+            self.paper(table),
             f"{self.results['attack_success_rate']:.2f}",
             f"{self.point.below:.2f}",
             *(("", "") if beside is None else (beside.words, beside.p_words)),
@@ -141,7 +140,7 @@ def entries_of(cells: Sequence[TableCell], campaign: Campaign) -> list[Entry]:
     return made
 
 
-def measured(entries: Sequence[Entry]) -> Block:
+def measured(table: ImageTable, entries: Sequence[Entry]) -> Block:
     """Every cell."""
     more = []
     for entry in entries:
@@ -149,7 +148,7 @@ def measured(entries: Sequence[Entry]) -> Block:
         more.append([counts["both"], counts["samples"], digest, entry.cell.method.chosen])
     return Block(
         HEADER,
-        [entry.line() for entry in entries],
+        [entry.line(table) for entry in entries],
         note="Accuracy in percent after the attack; lower is a stronger attack.",
         linked="accuracy %",
         links=[f"cells/{entry.cell.key()}/report.html" for entry in entries],
@@ -159,7 +158,7 @@ def measured(entries: Sequence[Entry]) -> Block:
     )
 
 
-def before(cards: Mapping[str, Card], entries: Sequence[Entry]) -> Block:
+def before(table: ImageTable, cards: Mapping[str, Card], entries: Sequence[Entry]) -> Block:
     """Accuracy before the attack, and what each victim computes."""
     lines = []
     for victim, card in cards.items():
@@ -167,7 +166,7 @@ def before(cards: Mapping[str, Card], entries: Sequence[Entry]) -> Block:
         if own is None:
             continue
         low, high = own["intervals"]["clean_accuracy"]
-        printed = value("I", "accuracy", victim=victim)
+        printed = table.accuracy(victim)
         paper = "–" if printed is None else f"{printed:.2f}"
         percent, interval = f"{own['clean_accuracy']:.2f}", f"{low:.2f}–{high:.2f}"
         lines.append([victim, card.name, percent, interval, paper, _cost_words(card)])

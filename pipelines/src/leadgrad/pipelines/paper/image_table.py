@@ -1,4 +1,4 @@
-"""``leadgrad table 1 | strong``: Table I and the stronger attacks, every cell measured by us."""
+"""``leadgrad table 1 | 2 | strong``: the tables of images, every cell measured by us."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.cells import AUTOMATIC, selected
 from leadgrad.pipelines.paper.figures import gap_figure, sweep_figure
-from leadgrad.pipelines.paper.layout import settings, table_rows
+from leadgrad.pipelines.paper.layout import TABLES, ImageTable
 from leadgrad.pipelines.paper.options import Task, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
 from leadgrad.pipelines.paper.render import (
@@ -45,8 +45,8 @@ def sheet(plan: Plan, campaign: Campaign, command: str) -> Sheet:
     return Sheet(
         _title(plan),
         _facts(plan, entries, command),
-        measured(entries),
-        before=[before(cards, entries)],
+        measured(plan.table, entries),
+        before=[before(plan.table, cards, entries)],
         after=[masks(entries), leading(entries)],
         figures=_figures(plan, entries),
         missing=[cell.key() for cell in cells if cell.key() not in done],
@@ -56,9 +56,9 @@ def sheet(plan: Plan, campaign: Campaign, command: str) -> Sheet:
 
 def _title(plan: Plan) -> str:
     """The paper's, and on what data, if that is not the paper's."""
-    title: str = settings()["images"][plan.name]["title"]
     name = plan.task.data["class_path"].rsplit(".", 1)[-1]
-    return title if name == "CIFAR10" else f"{title}; measured on {name}"
+    title = plan.table.title
+    return title if name == plan.table.data else f"{title}; measured on {name}"
 
 
 def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
@@ -69,6 +69,7 @@ def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
         "Accuracy: right before and after the attack, of all images. Architecture change in the "
         "paper's counting. Differences are paired with FGM on the same images (McNemar, exact).",
         _settings_fact(plan, entries),
+        *plan.table.notes,
         "Paper: the printed table, whose victims are the authors'; – where it has no such cell.",
     ]
     if entries:
@@ -79,7 +80,7 @@ def _facts(plan: Plan, entries: Sequence[Entry], command: str) -> list[str]:
 
 def _settings_fact(plan: Plan, entries: Sequence[Entry]) -> str:
     if plan.tuning is None:
-        return "λ: from the authors' documentation, chosen by them on CIFAR-10's test set."
+        return f"λ: from the authors' documentation, chosen by them on {plan.table.chosen_on}."
     stepped = any(entry.cell.method.step_size_255 is not None for entry in entries)
     tuned = "λ, and the steps of FGM and LGM where they are named," if stepped else "λ:"
     return (
@@ -119,15 +120,14 @@ def _figures(plan: Plan, entries: Sequence[Entry]) -> list[tuple[str, bytes]]:
 def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name."""
     name, *rest = args
-    parser = table_parser(
-        f"leadgrad table {name}", settings()["images"][name]["title"], split="heldout"
-    )
-    parser.add_argument("--static", type=list[str], default=["zoo/resnet32b.safetensors"])
+    table = TABLES[name]
+    parser = table_parser(f"leadgrad table {name}", table.title, split=table.split, table=table)
+    parser.add_argument("--static", type=list[str], default=list(table.static))
     parser.add_argument("--tuning", type=str | None, default=None, help="leadgrad tune's record")
     parser.add_argument("--ablations", type=list[str], default=[], help=f"Of {list(ABLATIONS)}")
     picked = 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]'
     parser.add_argument("--cells", type=list[str], default=[], help=picked)
-    parser.add_argument("--batch_size", type=int, default=250)
+    parser.add_argument("--batch_size", type=int, default=table.batch_size)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
     parser.add_argument("--checks", type=Level, default="fast", help="Of each run")
     parser.add_argument("--accelerator", type=str, default="auto")
@@ -139,7 +139,7 @@ def main(args: Sequence[str]) -> int:
         help="Path without suffix, to write the table to once more, without links to its runs",
     )
     options = parser.parse_args(rest)
-    plan = _plan(name, Task.of(parser, options, table_rows(name)), options)
+    plan = _plan(table, Task.of(parser, options, table.rows), options)
     data = {**plan.task.data, "init_args": {**plan.task.data["init_args"]}}
     data["init_args"]["batch_size"] = options.batch_size
     campaign = Campaign(
@@ -161,7 +161,7 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _plan(name: str, task: Task, options: Namespace) -> Plan:
+def _plan(table: ImageTable, task: Task, options: Namespace) -> Plan:
     unknown = [name for name in options.ablations if name not in ABLATIONS]
     if unknown:
         raise ValueError(f"there is no ablation {unknown[0]!r}; choose from {list(ABLATIONS)}")
@@ -171,4 +171,4 @@ def _plan(name: str, task: Task, options: Namespace) -> Plan:
             f"{options.tuning} was tuned on the very images to be reported; tune on validation"
         )
     static = tuple(Card.read(path) for path in options.static)
-    return Plan(name, task, static, tuning, tuple(options.ablations))
+    return Plan(table, task, static, tuning, tuple(options.ablations))
