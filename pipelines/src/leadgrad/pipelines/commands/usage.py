@@ -247,12 +247,12 @@ IMAGENET_TABLE = replace(
         "batch_size": "Default 16",
         "out": _OUT["out"].format("table2"),
     },
-    example="leadgrad table 2 --victims \"{DynConv: zoo/digits_dynconv14.safetensors}\" "
+    example='leadgrad table 2 --victims "{DynConv: zoo/digits_dynconv14.safetensors}" '
     "--data leadgrad.data.Digits",
     required=("victims", "data"),
     remedy="Table II attacks networks of ImageNet, of which the zoo has none; give your own, each "
     "with the card that leadgrad publish writes beside it, and their data:\n--victims "
-    "\"{SkipNet: skipnet101.safetensors, DynConv: dynconv101.safetensors}\" --static "
+    '"{SkipNet: skipnet101.safetensors, DynConv: dynconv101.safetensors}" --static '
     "[resnet101.safetensors] --data CLASS --data.root FOLDER",
     cards={"victims": "{}", "static": "[]"},
 )

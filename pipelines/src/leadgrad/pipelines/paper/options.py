@@ -43,9 +43,8 @@ def table_parser(
     parser.add_argument("--split", type=str | None, default=split, help="The attacked split")
     parser.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     parser.add_argument("--convention", type=str, default="doubled", help="doubled or pixel")
-    parser.add_argument(
-        "--rows", type=list[str], default=[], help="Such as [FGSM-4-100,IFGSM-8-5]; else the table's"
-    )
+    rows = "Such as [FGSM-4-100,IFGSM-8-5]; else all of the table"
+    parser.add_argument("--rows", type=list[str], default=[], help=rows)
     return parser
 
 
