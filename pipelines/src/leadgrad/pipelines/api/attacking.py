@@ -27,6 +27,7 @@ from leadgrad.pipelines.attack.callbacks import (
     tensorboard_logger,
 )
 from leadgrad.pipelines.attack.contract import check_classes
+from leadgrad.pipelines.attack.decisions import require, save_decisions
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.results import summary, versions
 from leadgrad.pipelines.attack.task import task_of
@@ -88,6 +89,7 @@ class AttackJob:
         tuning: How slope and step size were chosen, for C21.
         twin: The victim's static twin, for C19.
         beside: Files of the run directory by name, written once the run has been accepted there.
+        save_decisions: Whether decisions become files of their own too (``attack.decisions``).
     """
 
     module: AttackModule
@@ -101,6 +103,7 @@ class AttackJob:
     tuning: TuningRecord | None = None
     twin: Card | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    save_decisions: bool = False
 
     def run(self) -> Results:
         """Attacks what has not been attacked yet, and computes the results.
@@ -111,6 +114,8 @@ class AttackJob:
         """
         task, trainer = task_of(self.data), self.trainer
         run: RunDirectory[Any] = RunDirectory(self.run_dir, task.record)
+        if self.save_decisions:
+            require(task)
         if self.twin is not None:
             self.twin.load()  # damaged weights are refused now, not after the attack
         refuse_precision(trainer)
@@ -120,6 +125,8 @@ class AttackJob:
             print(f"note: {note}", file=sys.stderr)
         with self._open(run) as finished:
             self._complete(run, finished)
+            if self.save_decisions and trainer.is_global_zero:
+                save_decisions(run, task)
         return Results(run, run.results())
 
     def _complete(self, run: RunDirectory[Any], finished: set[int]) -> None:
@@ -228,6 +235,7 @@ def attack(
     twin: Card | None = None,
     trainer: Mapping[str, Any] | None = None,
     processes: int = 1,
+    save_decisions: bool = False,
 ) -> Results:
     """Attacks a victim, as ``leadgrad attack`` with the same settings; a killed run is resumed.
 
@@ -248,6 +256,8 @@ def attack(
         processes: With more than one, they run in a command of their own: Lightning would start
             them with this program's command line. Under torchrun or srun, which have started them
             already, it stays 1.
+        save_decisions: Write each gate's decisions before and after, with the classes, to
+            RUN_DIR/decisions too: of images only. The attack and its records are the same.
 
     Raises:
         RunError: If the directory holds another run.
@@ -278,6 +288,8 @@ def attack(
         command.append(f"--tuning={file.with_name('tuning.json')}")
     if twin is not None:
         command.append(f"--twin={twin.weights}")
+    if save_decisions:
+        command.append("--save_decisions=true")
     if processes > 1:
         refuse_inner_processes(processes)
         return _apart(RunDirectory(run_dir), command, beside)
@@ -293,6 +305,7 @@ def attack(
         tuning,
         twin,
         beside,
+        save_decisions,
     ).run()
 
 

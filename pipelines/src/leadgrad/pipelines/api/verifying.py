@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning.pytorch import seed_everything
 
+from leadgrad.pipelines.attack import decisions
 from leadgrad.pipelines.attack.examining import differences, indices
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.results import provenance, versions
@@ -56,6 +57,9 @@ def rebuild(run: RunDirectory[Any], task: Task[Any]) -> AttackModule:
     return made
 
 
+SAVED_DECISIONS = ("C28", "decisions in files of their own", decisions.examined)
+
+
 def verify(run: RunDirectory[Any] | str | os.PathLike[str]) -> list[Finding]:
     """All checks of a finished run.
 
@@ -78,6 +82,7 @@ def verify(run: RunDirectory[Any] | str | os.PathLike[str]) -> list[Finding]:
         *task.examinations(),
         (task.numbers_check, "every number of results.json", _numbers),
         ("C28", "configuration and versions", _provenance),
+        *([SAVED_DECISIONS] if decisions.folder(run).is_dir() else []),
     )
     return [damaged, *(_finding(*check, run, module) for check in own)]
 

@@ -165,6 +165,9 @@ class Task(ABC, Generic[AnyRecord]):
     counted_as: ClassVar[str]
     """What is left after an attack, in percent: "accuracy", "mIoU"."""
 
+    keeps_decisions: ClassVar[bool] = False
+    """Whether a record holds each gate's decisions, so that ``decisions`` can be asked."""
+
     # Batches
 
     @abstractmethod
@@ -266,6 +269,13 @@ class Task(ABC, Generic[AnyRecord]):
     @abstractmethod
     def examinations(self) -> tuple[Examination, ...]:
         """What ``leadgrad verify`` looks at besides the files and the configuration."""
+
+    def decisions(self, record: AnyRecord) -> dict[str, Tensor]:
+        """A batch's decisions before and after the attack, for ``--save_decisions``.
+
+        Asked of kinds with ``keeps_decisions`` only.
+        """
+        raise NotImplementedError
 
     # Publishing and training
 

@@ -57,6 +57,13 @@ class AttackCLI(CLI):
             help="Published weights of the victim's static twin, for C19 (--checks full)",
         )
 
+        parser.add_argument(
+            "--save_decisions",
+            type=bool,
+            default=False,
+            help="Write each gate's decisions and the classes to RUN_DIR/decisions too",
+        )
+
     def run_config(self) -> dict[str, Any]:
         """What run.json keeps of the configuration: all but the trainer and the config files."""
         content = self._plain_config
@@ -101,6 +108,7 @@ def job(cli: AttackCLI, args: Sequence[str]) -> AttackJob:
         options.checks,
         None if options.tuning is None else TuningRecord.read(options.tuning),
         None if options.twin is None else Card.read(options.twin),
+        save_decisions=options.save_decisions,
     )
 
 

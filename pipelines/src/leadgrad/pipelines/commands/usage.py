@@ -96,6 +96,8 @@ ATTACK = Usage(
         "allow_failed_checks": "Exit with 0 instead of 3 where a check failed; default false",
         "tuning": "JSON file that tells how slope and step size were chosen, for check C21",
         "twin": "Published weights of the victim's static twin, for C19 (--checks full)",
+        "save_decisions": "Write each gate's decisions before and after, and the classes, to "
+        "RUN_DIR/decisions too, a file per batch; of images, of a finished run too. Default false",
     },
     """
 leadgrad attack --config my.yaml --run_dir runs/mine --trainer.accelerator cpu

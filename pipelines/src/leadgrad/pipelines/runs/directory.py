@@ -4,6 +4,7 @@
     victim.safetensors       the attacked weights
     batches/000012.*         one batch's record (.safetensors) and its size and SHA-256 (.json)
     results.json, report.html, tensorboard/     the numbers and pages, once all batches are finished
+    decisions/000012.safetensors                one batch's decisions alone, if they are asked for
 
 A batch counts as finished when its .json, which is written after the record, matches the record.
 """

@@ -37,6 +37,7 @@ class ImageClassification(Task[BatchRecord]):
     record = BatchRecord
     counted_as = "accuracy"
     numbers_check = "C25"
+    keeps_decisions = True
 
     def first(self, data: ImageDataModule, split: str, count: int) -> Batch:
         """The first images of a split."""
@@ -125,6 +126,24 @@ class ImageClassification(Task[BatchRecord]):
     def examinations(self) -> tuple[Examination, ...]:
         """Data, budget, and the victim's answers again."""
         return IMAGE_CHECKS
+
+    def decisions(self, record: BatchRecord) -> dict[str, Tensor]:
+        """Classes, and what each gate decided, in network order.
+
+        ``index``, ``label``, ``clean_prediction`` and ``adv_prediction`` are (B,), int64;
+        ``clean_gate_000`` and ``adv_gate_000``, and so on, (B, ...), uint8: 1 is executed. SkipNet
+        has one decision a gate, (B,), DynConv a mask, (B, 1, H, W).
+        """
+        made = {
+            "index": record.index,
+            "label": record.label,
+            "clean_prediction": record.clean_logits.argmax(1),
+            "adv_prediction": record.adv_logits.argmax(1),
+        }
+        for side, units in (("clean", record.clean_units), ("adv", record.adv_units)):
+            for number, gate in enumerate(record.decisions(units)):
+                made[f"{side}_gate_{number:03d}"] = gate.to(torch.uint8).contiguous()
+        return made
 
     def clean(self, network: nn.Module, data: ImageDataModule, split: str) -> Clean:
         """Right answers, and executed gates."""
