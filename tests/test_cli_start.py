@@ -12,7 +12,7 @@ from run_config import attack_config, fit_config
 
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.commands.early import check_early
-from leadgrad.pipelines.commands.usage import TABLE_USAGES, USAGES
+from leadgrad.pipelines.commands.usage import FIGURE_USAGES, TABLE_USAGES, USAGES
 from leadgrad.victims import SkipNet, save_weights
 
 HEAVY = ("torch", "lightning", "torchmetrics", "tensorboard", "matplotlib", "scipy", "sklearn")
@@ -48,6 +48,11 @@ ANSWERS = [
     (["table", "8"], 2, "N is one of 1, 2, strong, 3, 4, 5, 6, 7"),
     (["table", "2"], 2, "give your own, each with the card that leadgrad publish writes"),
     (["table", "2", "--victims={A: nothing.safetensors}", "--data=Digits"], 1, CARD),
+    (["figure"], 2, "N is one of 2, 6, 7, 9"),
+    (["figure", "2", "--victim=nothing.safetensors"], 1, CARD),
+    (["figure", "2", "--step=1"], 2, "the nearest valid one is 'step_255'"),
+    (["figure", "6", "--slope=a"], 2, "--slope"),
+    (["figure", "7", "/nowhere", "/nowhere"], 1, "/nowhere has no run.json; give the --run_dir"),
     (["tune", "--victims.DynConv=null", "--victims.SkipNet=nothing.safetensors"], 1, CARD),
     (["tune", "--slope=3"], 2, "the nearest valid one is 'slopes'"),
     *[([command, "--help"], 0, "--run_dir DIR") for command in ("attack", "fit", "validate")],
@@ -139,9 +144,10 @@ def keys_of(command, monkeypatch) -> set[str]:
     return {key for key in keys if not key.endswith(".help")}
 
 
-@pytest.mark.parametrize("command", [*USAGES, *TABLE_USAGES])
+@pytest.mark.parametrize("command", [*USAGES, *TABLE_USAGES, "figure 2"])
 def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
     from leadgrad.pipelines.commands import attack as attack_cli
+    from leadgrad.pipelines.commands import figure as figure_cli
     from leadgrad.pipelines.commands import fit as train_cli
     from leadgrad.pipelines.commands import sweep
     from leadgrad.pipelines.commands import table as table_cli
@@ -153,9 +159,10 @@ def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
         "validate": lambda: train_cli.TrainCLI([]),
         "tune": lambda: tune_cli.main([]),
         "sweep": lambda: sweep.main([]),
+        "figure 2": lambda: figure_cli.main(["2"]),
     }
     keys = keys_of(real.get(command, lambda: table_cli.main([command])), monkeypatch)
-    usage = USAGES.get(command) or TABLE_USAGES[command]
+    usage = USAGES.get(command) or TABLE_USAGES.get(command) or FIGURE_USAGES["2"]
     trainer = {key for key in keys if key.split(".")[0] == "trainer"}
     assert set(usage.options) - {"help_all"} == (keys - trainer) | ({"trainer"} & trainer)
     assert set(usage.required) | set(usage.weights) | set(usage.cards) <= set(usage.options)

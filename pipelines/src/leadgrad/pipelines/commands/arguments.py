@@ -35,6 +35,48 @@ def export_ply_parser() -> ArgumentParser:
     return parser
 
 
+def figure6_parser() -> ArgumentParser:
+    """Of ``leadgrad figure 6``."""
+    parser = ArgumentParser(
+        prog="leadgrad figure 6",
+        description="What LGM puts in the place of step functions, and its gradients: surrogates "
+        "of gates, relation functions of voxels",
+    )
+    parser.add_argument(
+        "--slopes", type=list[float], default=[0.5, 1.0, 2.0, 5.0], help="λ of gates' sigmoids"
+    )
+    parser.add_argument(
+        "--voxel_slopes", type=list[float], default=[5.0, 10.0, 20.0, 40.0], help="λ of voxels'"
+    )
+    parser.add_argument("--out", type=str, default="figure6.png", help="The PNG")
+    return parser
+
+
+def figure7_parser() -> ArgumentParser:
+    """Of ``leadgrad figure 7``."""
+    parser = ArgumentParser(
+        prog="leadgrad figure 7",
+        description="How often each gate executes for each class, before and after an attack under "
+        "FGM and under LGM, with principal components; of masks their means too",
+    )
+    parser.add_argument("fgm_run", type=str, help="Run directory of an attack on images under FGM")
+    parser.add_argument("lgm_run", type=str, help="One of the same attack under LGM")
+    parser.add_argument(
+        "--groups",
+        type=str | None,
+        default=None,
+        help="YAML or JSON file of name to class names or numbers; ImageNet's 13 and CIFAR-10's 2 "
+        "groups are known, few classes of other data are each a group",
+    )
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="The PNG, beside which a .csv gets the numbers; LGM_RUN/figure7.png if not given",
+    )
+    return parser
+
+
 def figure9_parser() -> ArgumentParser:
     """Of ``leadgrad figure 9``."""
     parser = ArgumentParser(
@@ -151,5 +193,7 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "verify-data": verify_data_parser,
     "prepare": prepare_parser,
     "demo": demo_parser,
+    "figure 6": figure6_parser,
+    "figure 7": figure7_parser,
     "figure 9": figure9_parser,
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from leadgrad.pipelines.commands.usage import TABLE_USAGES, USAGES, Usage
+from leadgrad.pipelines.commands.usage import FIGURE_USAGES, TABLE_USAGES, USAGES, Usage
 from leadgrad.pipelines.config.nearest import suggestion_of_top
 from leadgrad.pipelines.config.own_files import options
 
@@ -32,6 +32,8 @@ def check_early(command: str, args: Sequence[str]) -> None:
     usage = USAGES.get(command)
     if command == "table" and args:
         usage, args = TABLE_USAGES.get(args[0]), args[1:]
+    elif command == "figure" and args and args[0] in FIGURE_USAGES:
+        usage, args = FIGURE_USAGES[args[0]], args[1:]
     if usage is not None:
         _check_usage(command, usage, args)
     elif command == "figure" and args:
@@ -116,20 +118,34 @@ def _is_given(key: str, given: Mapping[str, Any]) -> bool:
     )
 
 
+FINISHED = {
+    **dict.fromkeys(("verify", "export-ply", "figure 9"), ("run_dir",)),
+    "figure 7": ("fgm_run", "lgm_run"),
+}
+"""Options that name the directory of a finished attack."""
+
+
+def _require_finished(path: str) -> None:
+    for name in ("run.json", "results.json"):
+        if not (Path(path) / name).exists():
+            raise FileNotFoundError(
+                f"{path} has no {name}; give the --run_dir of a finished `leadgrad attack`"
+            )
+
+
 def _check_paths(command: str, args: Sequence[str]) -> None:
     from leadgrad.pipelines.commands.arguments import PARSERS
 
     if command not in PARSERS:
         return  # no figure of that name, which the command says
     chosen = PARSERS[command]().parse_args(list(args))
-    if command in ("verify", "export-ply") or command.startswith("figure"):
-        for name in ("run.json", "results.json"):
-            if not (Path(chosen.run_dir) / name).exists():
-                raise FileNotFoundError(
-                    f"{chosen.run_dir} has no {name}; give the --run_dir of a finished "
-                    "`leadgrad attack`"
-                )
-    elif command == "publish":
+    for option in FINISHED.get(command, ()):
+        _require_finished(chosen[option])
+    if command == "figure 7" and chosen.groups is not None and not Path(chosen.groups).is_file():
+        raise FileNotFoundError(
+            f"there is no file {chosen.groups}; give one of groups, as {{animals: [cat, dog]}}"
+        )
+    if command == "publish":
         if Path(chosen.target).suffix != ".safetensors":
             raise ValueError(f"the target must end in .safetensors, got {chosen.target}")
         if not (Path(chosen.run_dir) / "training.json").exists():

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 
 from leadgrad.pipelines.commands.numbered import run_numbered
 
-FIGURES = {"9": "leadgrad.pipelines.commands.figure9"}
+FIGURES = {name: f"leadgrad.pipelines.commands.figure{name}" for name in ("2", "6", "7", "9")}
 """Name to the module whose ``main`` makes it, which gets the name as its first argument."""
+
+PURPOSES = {
+    "2": "a logit along a line through a gate's decision, what FGM and LGM see of it, their steps",
+    "6": "surrogates and relation functions, and their gradients",
+    "7": "how often each gate executes for each class, before and after two attacks",
+    "9": "a scene before and after an attack",
+}
 
 
 def main(args: Sequence[str]) -> int:
     """Runs the figure that the first argument names."""
-    return run_numbered("figure", FIGURES, args)
+    return run_numbered("figure", FIGURES, args, PURPOSES)

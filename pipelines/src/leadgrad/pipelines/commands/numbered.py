@@ -7,22 +7,27 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 
-def run_numbered(command: str, modules: Mapping[str, str], args: Sequence[str]) -> int:
+def run_numbered(
+    command: str,
+    modules: Mapping[str, str],
+    args: Sequence[str],
+    purposes: Mapping[str, str] | None = None,
+) -> int:
     """Runs the one that the first argument names.
 
     Args:
         command: Its name.
         modules: Number to the module whose ``main`` gets all arguments.
         args: After the command.
+        purposes: What each is, if their numbers do not say it.
 
     Returns:
         The exit status; 2 where there is no such number.
     """
     if not args or args[0] not in modules:
-        print(
-            f"usage: leadgrad {command} N [--help] ...\nN is one of {', '.join(modules)}",
-            file=sys.stderr,
-        )
+        lines = [f"usage: leadgrad {command} N [--help] ...", f"N is one of {', '.join(modules)}"]
+        lines += [f"  {name}  {purpose}" for name, purpose in (purposes or {}).items()]
+        print("\n".join(lines), file=sys.stderr)
         return 0 if args and args[0] in ("-h", "--help") else 2
     run: Callable[[Sequence[str]], int] = import_module(modules[args[0]]).main
     return run(args)

@@ -272,4 +272,22 @@ TABLE_USAGES = {
     "2": IMAGENET_TABLE,
     "5": LIDAR_TABLE,
 }
+FIGURE_2 = Usage(
+    "leadgrad figure 2 [--OPTION VALUE ...]",
+    "Draw a logit along a line through a gate's decision, with what FGM and LGM see of it.",
+    {
+        "help": _CONFIGURED["help"],
+        "victim": "Published weights; default zoo/digits_dynconv14.safetensors",
+        "data": "Class of its images; default leadgrad.data.Digits. " + _CLASSES.format("data"),
+        "split": "Of the images; default test",
+        "images": "Its first ones, among which an example is looked for; default 100",
+        "slope": "λ of LGM's sigmoid; default 5",
+        "step_255": "Of both methods, in pixel levels; default 1",
+        "out": "The PNG, beside which a .csv gets the line; default figure2.png",
+    },
+    "leadgrad figure 2 --victim zoo/skipnet38.safetensors --data CIFAR10 --data.root data",
+    cards={"victim": "zoo/digits_dynconv14.safetensors"},
+)
+FIGURE_USAGES = {"2": FIGURE_2}
+"""Of the figures whose options name classes; the others' parsers are in ``arguments``."""
 USAGES = {"attack": ATTACK, "sweep": SWEEP, "fit": FIT, "validate": VALIDATE, "tune": TUNE}
