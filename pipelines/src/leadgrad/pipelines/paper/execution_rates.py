@@ -7,7 +7,7 @@ the victim got right before the attack count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,6 +199,7 @@ def components(panel: Panel) -> tuple[Matrix, Matrix]:
     return made, shares
 
 
-def shown(made: list[Panel]) -> NDArray[np.bool_]:
+def shown(made: Sequence[Panel]) -> NDArray[np.bool_]:
     """Classes that have an image in every panel: only these are scattered. Shape: (K,)."""
-    return np.logical_and.reduce([panel.known for panel in made])
+    fewest: NDArray[np.int64] = np.stack([panel.count for panel in made]).min(0)
+    return fewest > 0

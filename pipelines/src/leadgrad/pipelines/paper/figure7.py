@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -110,7 +111,7 @@ def _matrices(made: Sequence[Panel], classes: Sequence[str], groups: Groups, tit
     few = len(classes) <= FEW
     alone = all(len(members) == 1 for members in groups.values())
     palette = colormaps["tab10" if len(groups) <= 10 else "tab20"]
-    colours = {name: palette(number % palette.N) for number, name in enumerate(groups)}
+    colours = {name: to_hex(palette(number % palette.N)) for number, name in enumerate(groups)}
     figure = Figure(figsize=(16, 8.2), layout="constrained")
     figure.suptitle(title)
     above, below = figure.subplots(2, len(made), height_ratios=(1.25, 1))
@@ -148,13 +149,14 @@ def _scatter(
     kept: NDArray[np.bool_],
     classes: Sequence[str] | None,
     groups: Groups,
-    colours: Mapping[str, tuple[float, ...]],
+    colours: Mapping[str, str],
 ) -> None:
     """Principal components of the classes that every panel has, named where they are few."""
     points, shares = components(panel)
     own = {name: [one for one in members if kept[one]] for name, members in groups.items()}
     for name, members in own.items():
-        axes.scatter(*points[members].T, s=6 if classes is None else 14, color=colours[name])
+        x, y = points[members].T
+        axes.scatter(x, y, s=6 if classes is None else 14, color=colours[name])
     axes.set_title(f"({panel.letter})", fontsize=10)
     axes.set_xlabel(f"component 1 ({100 * shares[0]:.0f} % of variance)", fontsize=8)
     axes.set_ylabel(f"component 2 ({100 * shares[1]:.0f} %)", fontsize=8)
@@ -182,7 +184,7 @@ def _label_rows(
     order: Sequence[int],
     classes: Sequence[str] | None,
     groups: Groups,
-    colours: Mapping[str, tuple[float, ...]],
+    colours: Mapping[str, str],
 ) -> None:
     """Names of few classes, or of the groups of many, in their groups' colours."""
     if classes is not None:

@@ -226,7 +226,7 @@ def trace(
     t[POINTS // 2] = 0
     hard, soft, margin, flips = [], [], [], []
     before: Tensor | None = None
-    for part in t.split(64):
+    for part in torch.split(t, 64):
         moved = image + part.view(-1, 1, 1, 1) / 255 * candidate.direction
         labels = label.expand(len(part))
         with torch.no_grad(), record_decisions(victim) as recorded:

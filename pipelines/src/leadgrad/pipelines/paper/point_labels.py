@@ -24,7 +24,7 @@ def label_points(
     axes: Axes,
     points: NDArray[np.float64],
     names: Sequence[str],
-    colours: Sequence[tuple[float, ...]],
+    colours: Sequence[str],
 ) -> None:
     """Writes each point's name where it covers no point and no other name, as far as it can.
 
