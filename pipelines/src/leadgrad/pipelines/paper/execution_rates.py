@@ -50,7 +50,7 @@ class Decided:
             RunError: If the run is not of images, its victim has no gates, or got no image right.
         """
         if not issubclass(task_of_run(run).record, BatchRecord):
-            raise RunError(f"{run.path} holds no attack on images, of which figure 7 is")
+            raise RunError(f"{run.path} holds no attack on images, of which figure 7 is; give two")
         parts: list[list[torch.Tensor]] = []
         sums: dict[int, list[torch.Tensor]] = {}
         for record in run.records():
@@ -73,7 +73,9 @@ class Decided:
             torch.cat(own).numpy() for own in zip(*parts, strict=True)
         )
         if not len(label):
-            raise RunError(f"the victim of {run.path} got no image right before the attack")
+            raise RunError(
+                f"the victim of {run.path} got no image right before the attack; give other runs"
+            )
         maps = {
             number: (own[0].numpy() / len(label), own[1].numpy() / len(label))
             for number, own in sums.items()
@@ -166,12 +168,13 @@ def require_comparable(runs: Mapping[str, RunDirectory[Any]]) -> None:
                 f"{first.path} and {second.path} differ in the {name} ({value} and "
                 f"{seen[1][name]}); figure 7 compares two methods in one attack on one victim"
             )
-    methods = [run.run()["config"]["model"]["method"] for run in (first, second)]
-    if methods[0] == methods[1]:
-        raise RunError(
-            f"{first.path} and {second.path} are both under {methods[0]['class_path']}; give a run "
-            "under FGM and one under LGM"
-        )
+    for name, run in runs.items():
+        method = run.run()["config"]["model"]["method"]["class_path"]
+        if method.rpartition(".")[2] != name:
+            raise RunError(
+                f"{run.path} is under {method}, expected {name}; give the run under FGM first, "
+                "then the one under LGM"
+            )
 
 
 def components(panel: Panel) -> tuple[Matrix, Matrix]:
