@@ -45,7 +45,22 @@ from leadgrad.data import (
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.tasks import ImageClassification
 from leadgrad.pipelines.tasks.images.records import BatchRecord
-from leadgrad.victims import FGM, LGM, DynConv, Gate, GatedNetwork, ResNet, Sigmoid, SkipNet
+from leadgrad.victims import (
+    FGM,
+    LGM,
+    DynConv,
+    DynConvImageNet,
+    FromTimm,
+    Gate,
+    GatedNetwork,
+    ResNet,
+    Sigmoid,
+    SkipNet,
+    SkipNetImageNet,
+)
+
+# Every method is to work on a network without gates too, where one that leads warns
+pytestmark = pytest.mark.filterwarnings("ignore:(ResNet|FromTimm) decides nothing")
 
 DATA = {
     "FakeCIFAR10": lambda root: FakeCIFAR10(batch_size=8, eval_size=20, train_size=40),
@@ -59,6 +74,9 @@ VICTIMS = {
     "SkipNet": lambda: SkipNet(8),
     "DynConv": lambda: DynConv(8),
     "ResNet": lambda: ResNet(8),
+    "SkipNetImageNet": lambda: SkipNetImageNet((1, 2), 10, width=8, image_size=32),
+    "DynConvImageNet": lambda: DynConvImageNet((1, 2), 10, width=8, image_size=32),
+    "FromTimm": lambda: FromTimm("resnet10t", num_classes=10),
     "own module": OwnGated,
 }
 METHODS = {"FGM": FGM(), "LGM": LGM(Sigmoid(2.0)), "LGM hard": LGM(Sigmoid(2.0), forward="hard")}

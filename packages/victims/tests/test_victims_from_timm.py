@@ -44,7 +44,7 @@ def test_resnet101_is_torchvisions_and_has_its_golden_logits():
     state = network.state_dict()
     assert len(state) == 626
     assert sum(value.numel() for value in network.parameters()) == 44_549_160
-    assert (network.image_size, network.crop_share) == ((224, 224), 0.875)
+    assert (network.image_size, network.crop_share) == (224, 0.875)
     assert network.interpolation == "bilinear"
     network = fill(network)
     with torch.no_grad():
@@ -159,8 +159,8 @@ def real_images(lite0):
     root = Path(DATA) / "imagenet"
     with (root / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
-    shorter = round(lite0.image_size[0] / lite0.crop_share)
-    prepared = [_cropped(root / row["file"], shorter, lite0.image_size[0]) for row in rows]
+    shorter = round(lite0.image_size / lite0.crop_share)
+    prepared = [_cropped(root / row["file"], shorter, lite0.image_size) for row in rows]
     labels = torch.tensor([int(row["class_index"]) for row in rows])
     return torch.stack(prepared), labels
 

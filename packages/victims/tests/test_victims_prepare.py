@@ -33,6 +33,7 @@ def logits_and_gradient(network, method):
     return logits.detach(), gradient
 
 
+@pytest.mark.filterwarnings("ignore:ResNet decides nothing")
 @NETWORKS
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("method", [FGM(), LGM(Sigmoid(2)), LGM(Sigmoid(2), "hard")])

@@ -42,7 +42,8 @@ class FromTimm(nn.Module):
         std: Likewise.
 
     Attributes:
-        image_size: Height and width of the images that it was published for.
+        image_size: Height and width of the images that it was published for; the lesser of them
+            where they differ, which is rare.
         crop_share: Share of the resized image's shorter side that the central crop keeps.
         interpolation: Of that resizing: "bilinear", "bicubic", ...
 
@@ -75,7 +76,7 @@ class FromTimm(nn.Module):
         published = network.pretrained_cfg
         self.name = name
         self.in_order = in_order
-        self.image_size = (int(published["input_size"][1]), int(published["input_size"][2]))
+        self.image_size = min(published["input_size"][1:])
         self.crop_share = float(published["crop_pct"])
         self.interpolation = str(published["interpolation"])
         self.normalize = Normalize(mean or published["mean"], std or published["std"])
