@@ -219,6 +219,22 @@ def test_a_function_that_does_not_say_what_it_returns(own, monkeypatch, tmp_path
     assert "nearest" not in message
 
 
+def test_data_of_a_function_that_does_not_say_what_it_returns(own, monkeypatch, tmp_path, capsys):
+    """Its class path may be a file's name too, of which jsonargparse speaks first."""
+    source = (
+        "from leadgrad.data import ImageDataModule\n\n\ndef mine(limit=None):\n    return None\n"
+    )
+    monkeypatch.chdir(own("own_quiet", source))
+    config = attack_config()
+    del config["data"]
+    args = arguments("attack", config, tmp_path / "run", "--data=own_quiet.mine")
+    with pytest.raises(SystemExit):
+        main(args)
+    message = capsys.readouterr().err
+    assert "own_quiet.mine is a function that does not say what it returns" in message
+    assert "write def mine(...) -> LightningDataModule:" in message
+
+
 def test_a_class_without_arguments(own, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(
         own(

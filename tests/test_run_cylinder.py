@@ -101,6 +101,18 @@ def test_it_is_verified_and_what_is_tampered_with_is_found(run, tmp_path):
     }
 
 
+@pytest.mark.parametrize("command", [["figure", "9"], ["export-ply"]])
+def test_nothing_is_made_of_a_damaged_run(run, command, tmp_path, capsys):
+    """Whoever looks at a picture does not verify first."""
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    record = copy / "batches" / "000000.safetensors"
+    content = bytearray(record.read_bytes())
+    content[len(content) // 2] ^= 1
+    record.write_bytes(content)
+    assert main([*command, str(copy)]) == 1
+    assert "000000.safetensors differs from what was written" in capsys.readouterr().err
+
+
 def test_a_lost_scan_is_attacked_again_to_the_same_bits(run, victim, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     copy = RunDirectory(tmp_path / "copy")

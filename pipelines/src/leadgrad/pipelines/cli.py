@@ -23,7 +23,10 @@ COMMANDS = {
     "attack": (f"{_ROOM}.commands.attack", "attack a victim and write a run directory"),
     "verify": (f"{_ROOM}.commands.verify", "recompute a run's numbers from its files alone"),
     "export-ply": (f"{_ROOM}.commands.export_ply", "write a run's attacked scenes as PLY files"),
-    "prepare": (f"{_ROOM}.commands.prepare", "make scenes of raw ScanNet or S3DIS scans"),
+    "prepare": (
+        f"{_ROOM}.commands.prepare",
+        "unpack ImageNet, make scenes of raw ScanNet or S3DIS scans",
+    ),
     "verify-data": (f"{_ROOM}.commands.verify_data", "list every damaged file of a data set"),
     "sweep": (f"{_ROOM}.commands.sweep", "compare attacks, budgets and methods on a victim"),
     "tune": (f"{_ROOM}.paper.tune_cli", "choose slopes on validation images"),

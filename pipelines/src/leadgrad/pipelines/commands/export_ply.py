@@ -72,8 +72,12 @@ def export(run: SceneRun, folder: Path) -> list[Path]:
 
     Returns:
         The files, in the order of the scenes.
+
+    Raises:
+        RunError: If the run has not finished, or is damaged.
     """
     paths, results = [], run.results()
+    run.require_whole()
     feature_names = results.get("feature_names", COLOURS)  # older runs had no others
     for name, record in zip(results["names"], scenes_of(run), strict=True):
         paths.append(folder / f"{name.replace('/', '_')}.ply")

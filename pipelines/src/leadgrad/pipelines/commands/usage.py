@@ -219,8 +219,8 @@ _SCENES = {
     "data": "Class of the scenes; default leadgrad.data.SyntheticRooms, of 5 leadgrad.data."
     "SyntheticStreets. " + _CLASSES.format("data"),
     "limit": "Its first scenes only",
-    "budgets": "ε in voxel edges, of 5 in metres, [0.25,0.5]",
-    "methods": "Some of the columns, [FGM,LGM]",
+    "budgets": "ε: 3, 4, 6 and 7 in voxel edges, [0.25,0.5,1]; 5 in metres, [0.01,0.02,0.05,0.1]",
+    "methods": "Rows to measure, [Random,FGM,LGM]; an unknown one lists the table's",
     "steps": "Evaluations, of all methods",
     "checks": "Of each run: full, fast (default) or off",
     "accelerator": "Lightning's; default auto",

@@ -37,6 +37,12 @@ _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>
 _NOT_MADE = re.compile(
     r"Import path (?P<path>[\w.]+) does not correspond to a subclass of (?P<base>\w+)"
 )
+_NOT_MADE_OR_READ = re.compile(
+    r"Expected a path but (?P<path>[\w.]+) .*?"
+    r"Import path does not correspond to a subclass of (?P<base>\w+)",
+    re.DOTALL,
+)
+"""The same of a value that may be a file's name too."""
 _OPTIONAL = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?Errors:\n\s+- (?!Not a)(.*?)"
     r"\n\s+- Expected a <class 'NoneType'>\n.*",
@@ -95,7 +101,8 @@ class Parser(LightningArgumentParser):
             names = [name for name in vars(sys.modules[module]) if not name.startswith("_")]
             known = [f"{module}.{name}" for name in names]
             yield suggestion(f"{module}.{found['name']}", known, kind="class")
-        if (found := _NOT_MADE.search(message)) and _is_silent(imported(found["path"])):
+        found = _NOT_MADE.search(message) or _NOT_MADE_OR_READ.search(message)
+        if found and _is_silent(imported(found["path"])):
             base = "nn.Module" if found["base"] == "Module" else found["base"]
             name = found["path"].rpartition(".")[2]
             yield f"{found['path']} {_RETURNS}; write def {name}(...) -> {base}:"

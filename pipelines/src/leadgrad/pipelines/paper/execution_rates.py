@@ -154,6 +154,7 @@ def require_comparable(runs: Mapping[str, RunDirectory[Any]]) -> None:
     seen = []
     for run in (first, second):
         run.results()  # a run that has not finished lacks images
+        run.require_whole()
         fingerprint = run.run()["fingerprint"]
         seen.append(
             {

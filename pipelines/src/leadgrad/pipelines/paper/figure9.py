@@ -15,6 +15,7 @@ from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.report.pictures import figure_png
 from leadgrad.pipelines.runs.directory import RunError
 from leadgrad.pipelines.tasks.scenes.close_up import close_ups
+from leadgrad.pipelines.tasks.scenes.pictures import BACKGROUND, IGNORED
 from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord, SceneRun, scenes_of
 from leadgrad.pipelines.tasks.scenes.scores import mean_class_iou
 from leadgrad.pipelines.tasks.scenes.words import percent
@@ -49,12 +50,15 @@ def figure(record: SceneRecord, title: str, data: SceneDataModule) -> bytes:
     shown = torch.unique(
         torch.cat([record.label, record.clean_answers, record.adv_answers])
     ).tolist()
+    handles = [
+        Patch(color=f"#{bytes(data.palette[number]).hex()}", label=data.class_names[number])
+        for number in shown
+        if number < data.num_classes
+    ]
+    if BACKGROUND in shown:
+        handles.append(Patch(color=f"#{bytes(IGNORED).hex()}", label="ignored"))
     made.legend(
-        handles=[
-            Patch(color=f"#{bytes(data.palette[number]).hex()}", label=data.class_names[number])
-            for number in shown
-            if number < data.num_classes
-        ],
+        handles=handles,
         loc="outside lower center",
         ncols=7,
         frameon=False,
@@ -72,11 +76,12 @@ def draw(run: SceneRun, scene: int, path: Path) -> None:
         path: Of the PNG.
 
     Raises:
-        RunError: If the run is not of scenes, or has no such scene.
+        RunError: If the run is not of scenes, is damaged, or has no such scene.
     """
     results = run.results()
     if not issubclass(task_of_run(run).record, SceneBatch):
         raise RunError(f"{run.path} holds an attack on {results['inputs']}; figure 9 is of scenes")
+    run.require_whole()
     record = next(islice(scenes_of(run), scene, None), None) if scene >= 0 else None
     if record is None:
         raise RunError(f"{run.path} has no scene {scene}; choose from 0 to {results['scenes'] - 1}")

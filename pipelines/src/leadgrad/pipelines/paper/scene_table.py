@@ -157,11 +157,14 @@ def main(args: Sequence[str]) -> int:
     name, *rest = args
     table = TABLES[name]
     parser = ArgumentParser(prog=f"leadgrad table {name}", description=table.title)
+    known = [row.eps for row in SETTINGS[table.settings]]
     parser.add_argument("--victim", type=str, default=table.victim)
     parser.add_subclass_arguments(SceneDataModule, "data", default=dict(table.data))
     parser.add_argument("--limit", type=int | None, default=None, help="Its first scenes only")
-    parser.add_argument("--budgets", type=list[float], default=[], help=f"ε in {table.unit}")
-    parser.add_argument("--methods", type=list[str], default=[], help="Some of the columns")
+    parser.add_argument(
+        "--budgets", type=list[float], default=[], help=f"ε in {table.unit}, of {known}"
+    )
+    parser.add_argument("--methods", type=list[str], default=[], help=f"Of {list(table.methods)}")
     parser.add_argument(
         "--steps", type=int | None, default=None, help="Evaluations, of all methods"
     )

@@ -203,6 +203,15 @@ class RunDirectory(Generic[AnyRecord]):
                 "a limit on the trainer's batches"
             )
 
+    def require_whole(self) -> None:
+        """Raises ``RunError`` if a batch's files are not what was written."""
+        for batch in self.numbers(".safetensors"):
+            if (problem := self.problem(batch)) is not None:
+                raise RunError(
+                    f"{problem}; delete {self.path / 'results.json'} and start the attack's "
+                    "command again, which attacks that batch once more"
+                )
+
     def sweep(self) -> None:
         """Removes what killed processes left half-written; only when no other one is writing."""
         for folder in (self.path, self.batches):
