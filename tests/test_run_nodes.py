@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -135,18 +136,39 @@ def test_a_directory_without_locks_is_told(tmp_path, monkeypatch, capsys):
     def refuse(*_):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.lockf", refuse)
     with sole_owner(tmp_path, rank=0):
         pass
     assert "cannot be locked (Operation not supported)" in capsys.readouterr().err
 
 
-def test_other_ranks_take_no_lock(tmp_path):
+OWNER = """
+import os, sys, time
+from pathlib import Path
+from leadgrad.pipelines.runs.owner import sole_owner
+with sole_owner(Path(sys.argv[1]), rank=0):
+    child = os.fork()  # as a loader's process
+    if child:
+        print(child, flush=True)
+    time.sleep(100000)
+"""
+
+
+def test_a_killed_owner_leaves_no_lock_though_its_loaders_live_on(tmp_path):
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    loader = int(owner.stdout.readline())
+    with sole_owner(tmp_path, rank=1):  # other ranks take none
+        pass
+    used = pytest.raises(RunError, match=f"is in use by process {owner.pid} on ")
+    with used, sole_owner(tmp_path, rank=0):
+        pass
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
     with sole_owner(tmp_path, rank=0):
-        with sole_owner(tmp_path, rank=1):
-            pass
-        with pytest.raises(RunError, match="is in use by process"), sole_owner(tmp_path, rank=0):
-            pass
+        os.kill(loader, signal.SIGKILL)
 
 
 def test_what_torchrun_and_srun_say():

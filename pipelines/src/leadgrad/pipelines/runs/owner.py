@@ -54,8 +54,9 @@ def _locked(path: Path) -> TextIO | None:
     while True:
         file = path.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # Not flock: forked loaders, which outlive a killed process, would go on holding it
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             file.close()
             raise RunError(
                 f"{path.parent} is in use by {_owner(path)}; wait for it to end, stop it, or give "
