@@ -86,12 +86,22 @@ class Steps:
         return made
 
 
-def peak_mib(device: torch.device) -> float:
-    """Of this process so far; of a GPU its own memory."""
+def grown_mib(device: torch.device, work: Callable[[], object]) -> float:
+    """How far memory grows over what is there before; a GPU's its own memory."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here
+    resident = resident_mib("VmRSS")
+    work()
+    return resident_mib("VmHWM") - resident
+
+
+def resident_mib(field: str) -> float:
+    """A memory figure of this process, as Linux counts it."""
+    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
 
 
 def main() -> None:
@@ -107,9 +117,7 @@ def main() -> None:
     if options.one:
         name, _, prepared = CONTESTANTS[options.one]
         steps.network(name, prepared=prepared)
-        before = peak_mib(steps.device)
-        steps.run(options.one)
-        print(json.dumps(peak_mib(steps.device) - before))
+        print(json.dumps(grown_mib(steps.device, lambda: steps.run(options.one))))
         return
     times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for name in CONTESTANTS:

@@ -183,3 +183,9 @@ def test_dilated_masks_have_the_masks_shapes():
     shapes = [(2, 1, 32, 32), (2, 1, 16, 16), (2, 1, 8, 8)]
     assert [tuple(mask.shape) for mask in record] == shapes
     assert [tuple(mask.shape) for mask in network.dependent_units(record)] == shapes
+
+
+def test_images_of_other_channels_are_refused():
+    """One channel would be broadcast to three without a word."""
+    with pytest.raises(ValueError, match=r"must have 3 channels, got the shape \(2, 1, 8, 8\)"):
+        Normalize((0.5,) * 3, (0.5,) * 3)(torch.rand(2, 1, 8, 8))

@@ -41,7 +41,16 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] to normalised images."""
+        """Images (B, C, H, W) in [0, 1] to normalised images.
+
+        Raises:
+            ValueError: If they have another number of channels, which would be broadcast.
+        """
+        if images.shape[-3] != len(self.mean):
+            raise ValueError(
+                f"images must have {len(self.mean)} channels, got the shape {tuple(images.shape)}; "
+                "repeat a grey image's channel"
+            )
         return (images - self.mean) / self.std
 
 
