@@ -19,6 +19,9 @@ from leadgrad.victims import FGM, GradientMethod
 
 GREATEST_ERROR = 1e-3  # relative
 DIRECTIONS = 8
+SPARED = 2
+"""Directions of each sample that may disagree. Of the millions of ReLUs of a network at 224 x 224,
+some direction crosses one at every step; a wrong gradient is wrong in nearly all directions."""
 SAMPLES = 8
 HALF_STEPS = (1e-8, 1e-9, 1e-6)
 """In the [0, 1] image. A wrong gradient is wrong at each, while a kink of ReLU or rounding spoils
@@ -52,7 +55,7 @@ def _question(subject: Subject, method: str) -> Question:
     return Question(
         "C8",
         f"gradient of {method} is true",
-        f"relative error ≤ {GREATEST_ERROR:g} in float64, {DIRECTIONS} directions",
+        f"relative error ≤ {GREATEST_ERROR:g} in float64, {DIRECTIONS} directions but {SPARED}",
         "a custom backward is wrong, or something between input and logits is detached",
         min(SAMPLES, len(subject)),
     )
@@ -155,11 +158,14 @@ def _gradient(value: Forward, x: Tensor) -> Tensor:
 
 
 def _relative_error(measured: Tensor, claimed: Tensor) -> Tensor:
-    """Per sample, over its directions (S, D). Shape: (S,)."""
+    """Per sample, over its directions (S, D) but for the worst. Shape: (S,)."""
+    finite = measured.isfinite().all(1) & claimed.isfinite().all(1)
+    agreeing = (measured - claimed).abs().argsort(dim=1)[:, : measured.shape[1] - SPARED]
+    measured, claimed = measured.gather(1, agreeing), claimed.gather(1, agreeing)
     scale = torch.maximum(measured.norm(dim=1), claimed.norm(dim=1))
     # The floor: no change and no gradient agree
     error: Tensor = (measured - claimed).norm(dim=1) / scale.clamp_min(1e-300)
-    return error
+    return torch.where(finite, error, torch.nan)
 
 
 def _summed(values: Tensor) -> Tensor:
