@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from resident import grown_mib
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -180,16 +181,7 @@ def print_peak(depth: int, name: str, batch: int) -> None:
     """What the fresh process prints."""
     step = contestants(depth, SUITES[depth], batch)[name]()
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here
-    before = resident_kib("VmRSS")
-    step()
-    print((resident_kib("VmHWM") - before) / 1024)
-
-
-def resident_kib(field: str) -> int:
-    """A memory figure of this process, as the kernel tells it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+    print(grown_mib(step))
 
 
 def main() -> None:

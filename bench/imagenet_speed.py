@@ -2,9 +2,9 @@
 
 A step is a forward and the gradient of the images. Contestants take turns in one process, so that
 other load hits all alike; the ratio to the static network of the same turn is what to compare.
-Each peak is that of a process of its own, less what is there before. Random weights: of the gated
-networks the share that they happen to execute does not matter here, because all blocks are computed
-and multiplied by their occupancy. Prints Markdown.
+Each peak is that of a process of its own, less what is there before. Random weights: under FGM a
+block that no image of the batch executes is left out, so the gated networks' figures depend on what
+these happen to execute; under LGM all blocks are computed. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from resident import grown_mib
 from torch import Tensor, nn
 
 from leadgrad.attacks import cross_entropy, input_gradient
@@ -86,22 +86,14 @@ class Steps:
         return made
 
 
-def grown_mib(device: torch.device, work: Callable[[], object]) -> float:
+def peak_mib(device: torch.device, work: Callable[[], object]) -> float:
     """How far memory grows over what is there before; a GPU's its own memory."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         work()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here
-    resident = resident_mib("VmRSS")
-    work()
-    return resident_mib("VmHWM") - resident
-
-
-def resident_mib(field: str) -> float:
-    """A memory figure of this process, as Linux counts it."""
-    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
+    return grown_mib(work)
 
 
 def main() -> None:
@@ -117,7 +109,7 @@ def main() -> None:
     if options.one:
         name, _, prepared = CONTESTANTS[options.one]
         steps.network(name, prepared=prepared)
-        print(json.dumps(grown_mib(steps.device, lambda: steps.run(options.one))))
+        print(json.dumps(peak_mib(steps.device, lambda: steps.run(options.one))))
         return
     times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for name in CONTESTANTS:

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import torch
+from resident import grown_mib
 from torch import Tensor
 
 from leadgrad.attacks import point_cross_entropy
@@ -74,11 +75,6 @@ class Network:
         return torch.autograd.grad(loss, x)[0]
 
 
-def resident_mib(field: str) -> float:
-    """A memory figure of this process, as Linux counts it."""
-    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
-
-
 def peak_of(name: str, scan: Path) -> float:
     """What one contestant needs beyond what is there, in MiB; a process of its own asks."""
     command = [sys.executable, __file__, *sys.argv[1:], "--one", name, "--scan", str(scan)]
@@ -101,10 +97,7 @@ def main() -> None:
     network = Network(options)
     if options.one:
         scan = torch.load(options.scan)
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew from here
-        before = resident_mib("VmRSS")
-        network.gradient(scan, METHODS[options.one])
-        print(json.dumps(resident_mib("VmHWM") - before))
+        print(json.dumps(grown_mib(lambda: network.gradient(scan, METHODS[options.one]))))
         return
     given = scans(options)
     times: dict[str, list[float]] = {name: [] for name in METHODS}

@@ -18,10 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from resident import grown_mib
 from torch import Tensor
 
 from leadgrad.attacks import point_cross_entropy
@@ -117,13 +117,6 @@ def peak_mib(name: str, options: argparse.Namespace) -> float:
     return float(json.loads(answer.splitlines()[-1]))
 
 
-def memory_mib(field: str) -> float:
-    """A field of this process's memory as Linux counts it: VmRSS now, VmHWM at its greatest."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith(field))
-    return int(kib) / 1024
-
-
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description="Time and memory of one iteration on a scene")
@@ -138,10 +131,7 @@ def main() -> None:
     scene = Scene(options)
     if options.peak_of:
         scene.first(100).run(options.peak_of)  # loads what is loaded on first use
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the greatest so far
-        before = memory_mib("VmRSS")
-        scene.run(options.peak_of)
-        print(json.dumps(memory_mib("VmHWM") - before))
+        print(json.dumps(grown_mib(lambda: scene.run(options.peak_of))))
         return
     times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for repeat in range(options.repeats + 1):

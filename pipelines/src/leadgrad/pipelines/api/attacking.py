@@ -144,7 +144,7 @@ class AttackJob:
             together()
             if trainer.is_global_zero:
                 run.require(count, task_of(self.data).parts)
-                self._summarise(run, stored(run, self.checks, self.tuning, self.twin))
+                self._summarise(run, checked)
 
     @contextmanager
     def _open(self, run: RunDirectory[Any]) -> Iterator[set[int]]:

@@ -127,7 +127,7 @@ def _check_name(name: str, timm: ModuleType) -> None:
     if name in known:
         return
     near = difflib.get_close_matches(name, known, 5, 0.5)
-    meant = f"did you mean {', '.join(near)}?" if near else "no name is near it"
+    meant = f"did you mean {', '.join(near)}?" if near else "no name is near it:"
     raise ValueError(
         f"timm {timm.__version__} has no classifier {name!r}; {meant} "
         "timm.list_models(pretrained=True) has them all"
