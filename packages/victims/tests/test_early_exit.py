@@ -22,7 +22,8 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
-from leadgrad.victims.networks.early_exit import EarlyExit, EarlyExitClassifier, mixture
+from leadgrad.victims.networks.early_exit import EarlyExit, EarlyExitClassifier
+from leadgrad.victims.networks.exits import mixture
 from leadgrad.victims.training.classifier import Classifier
 from leadgrad.victims.training.recipe import SGDOneCycle
 from leadgrad.victims.weights.backbone import load_backbone

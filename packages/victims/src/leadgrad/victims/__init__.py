@@ -9,6 +9,7 @@ from leadgrad.victims.networks.dynconv import DynConv
 from leadgrad.victims.networks.dynconv_imagenet import DynConvImageNet
 from leadgrad.victims.networks.from_timm import FromTimm
 from leadgrad.victims.networks.minkunet import MinkUNet
+from leadgrad.victims.networks.multi_exit import MultiExit
 from leadgrad.victims.networks.network import GatedNetwork, executed_share, unit_costs
 from leadgrad.victims.networks.resnet import ResNet
 from leadgrad.victims.networks.skipnet import SkipNet
@@ -50,6 +51,7 @@ __all__ = [
     "Lookahead",
     "MarginError",
     "MinkUNet",
+    "MultiExit",
     "Places",
     "Reach",
     "RelativeSigmoid",

@@ -19,6 +19,7 @@ from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.runs.sources import own_modules
 from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.training.adversarial import network_node
 from leadgrad.victims import load_published, prepare_for_attack, save_weights
 from leadgrad.victims.weights.atomic import write_atomically
 from leadgrad.victims.weights.checkpoints import card_path
@@ -95,7 +96,7 @@ def publish(
     training = json.loads((run.path / "training.json").read_bytes())
     trained = training.pop("weights_sha256")
     fit = run.run()
-    node = fit["fingerprint"]["model"]["init_args"]["network"]
+    node = network_node(fit["fingerprint"]["model"])
     network = instantiate(node)
     if checkpoint == "best":
         training = {

@@ -3,9 +3,6 @@
 BranchyNet (Teerapittayanon et al. 2016) trains all exits at once and leaves where the entropy is
 low. Shallow-Deep Networks (SDN, Kaya et al. 2019) leave where the greatest probability reaches a
 threshold, which is the rule here. Exits are a global average and a linear layer.
-
-What costs is what runs, so a gate decides to *go on* past its exit, and its unit is the stage from
-there to the next exit. A stage runs for the samples that no exit before it has answered.
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from leadgrad.victims.networks.exits import ExitNetwork, certainty, weights_of
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
@@ -28,47 +26,18 @@ from leadgrad.victims.networks.layers import (
     init_fan_out,
     stage_geometry,
 )
-from leadgrad.victims.networks.network import GatedNetwork
-from leadgrad.victims.occupancy.gates import Gate, record_occupancies
+from leadgrad.victims.occupancy.gates import record_occupancies
 from leadgrad.victims.training.base import Batch
 from leadgrad.victims.training.classifier import Classifier
 from leadgrad.victims.training.recipe import Recipe
 
 
-def mixture(weights: Tensor, log_probabilities: Tensor) -> Tensor:
-    """Log of the mixed probabilities, log Σ w_k·p_k; where one weight is 1, exactly its log p.
-
-    The gradient of a weight, p_k / Σ w·p, is there at a weight of 0, too, where the one of log(w)
-    is not. It is taken at the present weights and added as a term of value 0, so the second
-    derivatives of the weights are not right.
-
-    Args:
-        weights: At least 0, with a sum of 1. Shape: (B, E).
-        log_probabilities: Of each exit, finite. Shape: (B, E, C).
-
-    Returns:
-        Shape: (B, C).
-    """
-    fixed = weights.detach()
-    mixed = torch.logsumexp(fixed.log()[..., None] + log_probabilities, 1)
-    if not weights.requires_grad:
-        return mixed
-    # Of a class that the answer all but excludes it may overflow, and inf times 0 is NaN further
-    # down. The root of the greatest number leaves room for what it is multiplied by there.
-    greatest = math.sqrt(torch.finfo(mixed.dtype).max)
-    slope = (log_probabilities - mixed[:, None]).detach().exp().clamp(max=greatest)
-    return mixed + ((weights - fixed)[..., None] * slope).sum(1)
-
-
-class EarlyExit(GatedNetwork):
+class EarlyExit(ExitNetwork):
     """A CIFAR ResNet with early exits: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     An exit answers the samples whose greatest probability is at least ``threshold`` and that no
-    exit before it has answered; the last one takes the rest. The logits are log-probabilities: log
-    Σ w_k·softmax(z_k), where w_k is 1 for the exit that answers. Relaxed gates mix the exits, with
-    w_k = (1 - o_k)·Π o_j over the gates j before k.
-
-    Every stage is computed for every sample, so that a gradient can lead.
+    exit before it has answered; the last one takes the rest. Logits are log-probabilities, as of
+    every ``ExitNetwork``.
 
     Args:
         depth: 6n + 2; depth 14 has 6 blocks.
@@ -127,7 +96,7 @@ class EarlyExit(GatedNetwork):
             layers[layer - 1].append(block)
         self.layer1, self.layer2, self.layer3 = (nn.Sequential(*layer) for layer in layers)
         self.heads = nn.ModuleList(nn.Linear(plan[end - 1][3], num_classes) for end in early)
-        self.gates = nn.ModuleList(Gate() for _ in early)
+        self.add_gates(len(self.ends))
         self.fc = nn.Linear(64, num_classes)
         init_fan_out(self)
 
@@ -163,56 +132,18 @@ class EarlyExit(GatedNetwork):
         Returns:
             Shape: (B,).
         """
-        ordered = logits.sort(1, descending=True).values
-        # log p - log(1 - p) without the 1 - p, which a sure exit would round to 0
-        certainty = ordered[:, 0] - ordered[:, 1:].logsumexp(1)
-        return math.log(self.threshold / (1 - self.threshold)) - certainty
+        return math.log(self.threshold / (1 - self.threshold)) - certainty(logits)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to log-probabilities (B, num_classes)."""
-        logits = self.exit_logits(images)
-        reached = torch.ones(len(images), dtype=torch.bool, device=images.device)
-        left, weights = torch.ones_like(logits[0][:, 0]), []
-        for gate, own in zip(self.gates, logits, strict=False):
-            margin = self.margin(own)
-            going_on = gate(margin, reached)
-            weights.append(left * (1 - going_on))
-            left = left * going_on
-            reached = reached & (margin > 0)  # the gate's rule, whatever the method
-        weights.append(left)
-        return mixture(torch.stack(weights, 1), torch.stack(logits, 1).log_softmax(2))
-
-    def answered_by(self, record: Sequence[Tensor]) -> Tensor:
-        """Number of the exit that answers each sample, from 0. Shape: (B,), int64."""
-        return torch.stack(list(record)).sum(0)
-
-    def unit_costs(self) -> tuple[float, ...]:
+    def stage_macs(self) -> list[int]:
         """MACs of the stage behind each early exit, the next exit's head included."""
-        return tuple(float(macs) for macs in self._stage_macs())
-
-    def conditional_macs(self, record: Sequence[Tensor]) -> Tensor:
-        """MACs of the stages behind early exits that run. Shape: (B,), int64."""
-        executed = torch.stack([decision.long() for decision in record], 1)
-        return executed @ executed.new_tensor(self._stage_macs())
-
-    def conditional_macs_total(self) -> int:
-        """The same for one image that no early exit answers."""
-        return sum(self._stage_macs())
-
-    def _stage_macs(self) -> list[int]:
         size, macs = self.image_size, []
         for blocks, head in self.stages():
-            spent = _weights(head)
+            spent = weights_of(head)
             for block in blocks:
                 size //= block.conv1.stride[0]
-                spent += size * size * _weights(block)  # all its convs have the size it ends with
+                spent += size * size * weights_of(block)  # all its convs have the size it ends with
             macs.append(spent)
         return macs[1:]  # the first stage always runs
-
-
-def _weights(module: nn.Module) -> int:
-    """Numbers of a module's convs and linear layers, without biases and normalisations."""
-    return sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)
 
 
 class EarlyExitClassifier(Classifier):
@@ -229,11 +160,11 @@ class EarlyExitClassifier(Classifier):
         channels_last: See ``Classifier``.
     """
 
-    network: EarlyExit
+    network: ExitNetwork
 
     def __init__(
         self,
-        network: EarlyExit,
+        network: ExitNetwork,
         recipe: Recipe | None = None,
         *,
         label_smoothing: float = 0.0,
@@ -242,7 +173,7 @@ class EarlyExitClassifier(Classifier):
         super().__init__(
             network, recipe, label_smoothing=label_smoothing, channels_last=channels_last
         )
-        self.val_exit_percents = nn.ModuleList(MeanMetric() for _ in network.ends)
+        self.val_exit_percents = nn.ModuleList(MeanMetric() for _ in range(network.exits))
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean of the exits' cross-entropies, and each of them."""

@@ -48,8 +48,12 @@ class VictimTraining(LightningModule):
         """The scalar to minimise, and named scalars to log beside it."""
         raise NotImplementedError
 
+    def prepare_step(self) -> None:
+        """Sets what depends on how far the fit has come, before each training step."""
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, logged. What it draws depends on seed, epoch, batch and device alone."""
+        self.prepare_step()
         step = (self.noise_seed, self.current_epoch, batch_idx, self.global_rank)
         with seeded(step, self.device):
             loss, terms = self.training_loss(batch)

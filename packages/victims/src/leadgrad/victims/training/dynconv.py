@@ -100,10 +100,9 @@ class DynConvClassifier(Classifier):
         passed = sum(self.current_epoch >= share * self._epochs() for share in shares)
         return LGM(Sigmoid(1 / self.temperatures[passed]), forward="hard")
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step's loss, with noise until it ends."""
+    def prepare_step(self) -> None:
+        """Noise until it ends."""
         self._set_noise(self.current_epoch <= NOISY_SHARE * self._epochs())
-        return super().training_step(batch, batch_idx)
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy plus the weighted sparsity loss."""
