@@ -53,6 +53,7 @@ from leadgrad.victims import (
     FromTimm,
     Gate,
     GatedNetwork,
+    MultiExit,
     ResNet,
     Sigmoid,
     SkipNet,
@@ -73,6 +74,7 @@ DATA = {
 VICTIMS = {
     "SkipNet": lambda: SkipNet(8),
     "DynConv": lambda: DynConv(8),
+    "MultiExit": lambda: MultiExit(8),
     "ResNet": lambda: ResNet(8),
     "SkipNetImageNet": lambda: SkipNetImageNet((1, 2), 10, width=8, image_size=32),
     "DynConvImageNet": lambda: DynConvImageNet((1, 2), 10, width=8, image_size=32),
