@@ -5,7 +5,16 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from leadgrad.victims import FGM, Gate, Lookahead, deciding_as, gradient_method, record_decisions
+from leadgrad.victims import (
+    FGM,
+    Choice,
+    Gate,
+    Lookahead,
+    Smoothed,
+    deciding_as,
+    gradient_method,
+    record_decisions,
+)
 
 
 class Two(nn.Module):
@@ -87,3 +96,56 @@ def test_methods_return_after_an_error():
         pass
     assert network.first.observers == ()
     assert network.first.method == FGM()
+
+
+class Chosen(nn.Module):
+    """One of three branches."""
+
+    def __init__(self):
+        super().__init__()
+        self.choice = Choice()
+
+    def forward(self, x):
+        return (self.choice(x) * torch.stack([x.sum(1), x.sin().sum(1), x.exp().sum(1)], 1)).sum(1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_foreseen_decisions_are_smoothed(share):
+    network, x = Two(), X.clone().requires_grad_()
+    with deciding_as(network, lambda: network(THERE), smoothing=share):
+        value = network(x)
+    whole, single = (THERE.mean(1) > 0)[:, None].double(), (THERE > 0.5).double()
+    whole, single = ((1 - share) * each + share / 2 for each in (whole, single))
+    torch.testing.assert_close(value, whole * X.sin() + single * X.exp())
+    value.sum().backward()
+    torch.testing.assert_close(x.grad, whole * X.cos() + single * X.exp())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_smoothed_decisions_here_and_there(share):
+    """Of gates and choices; no gradient through either, and choices go on to sum to one."""
+    for network in (Two(), Chosen()):
+        x = X.clone().requires_grad_()
+        with gradient_method(network, Smoothed(share)), record_decisions(network) as decisions:
+            network(x)
+        for decision in decisions:
+            even = 0.5 if decision.choices is None else 1 / 3
+            expected = (1 - share) * decision.hard.double() + share * even
+            torch.testing.assert_close(decision.occupancy, expected)
+            assert not decision.occupancy.requires_grad
+        if share == 0:
+            assert torch.equal(network(x), network(X))
+    chosen = Chosen()
+    foreseen = deciding_as(chosen, lambda: chosen(THERE), smoothing=share)
+    with foreseen, record_decisions(chosen) as decisions:
+        chosen(X)
+    torch.testing.assert_close(decisions[0].occupancy.sum(1), torch.ones(2).double())
+    assert decisions[0].occupancy.argmax(1).tolist() == THERE.argmax(1).tolist() or share == 1
+
+
+@pytest.mark.parametrize(
+    "made", [Smoothed, lambda s: Lookahead(smoothing=s), lambda s: Lookahead(taken=s)]
+)
+def test_shares_out_of_range_are_refused(made):
+    with pytest.raises(ValueError, match=r"is a share and must lie in \[0, 1\], got 1.5"):
+        made(1.5)

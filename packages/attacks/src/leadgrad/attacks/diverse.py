@@ -92,6 +92,11 @@ class Diverse:
         """Whether the model does."""
         return isinstance(self.model, LooksAhead) and self.model.looks_ahead
 
+    @property
+    def taken(self) -> float:
+        """As the model's; 0 of one that does not look ahead."""
+        return self.model.taken if isinstance(self.model, LooksAhead) else 0.0
+
     def ahead(self, proposed: Tensor) -> Model:
         """The model, told of the same view of the step as it was shown last."""
         assert isinstance(self.model, LooksAhead), "asked before"

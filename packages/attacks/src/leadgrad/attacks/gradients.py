@@ -66,4 +66,6 @@ def led_gradient(
     gradient = input_gradient(surrogate, objective, x, labels)
     if not (isinstance(surrogate, LooksAhead) and surrogate.looks_ahead):
         return gradient
-    return input_gradient(surrogate.ahead(propose(gradient)), objective, x, labels)
+    proposed = propose(gradient)
+    at = x if surrogate.taken == 0 else x + surrogate.taken * (proposed - x)
+    return input_gradient(surrogate.ahead(proposed), objective, at, labels)

@@ -27,8 +27,12 @@ class LooksAhead(Protocol):
     def looks_ahead(self) -> bool:
         """Whether it does."""
 
+    @property
+    def taken(self) -> float:
+        """Share of the proposed step after which the gradient that counts is taken, in [0, 1]."""
+
     def ahead(self, proposed: Tensor) -> Model:
-        """The model whose gradient at the present iterate counts.
+        """The model whose gradient counts.
 
         Args:
             proposed: The next iterate. Shape: (R, ...).
@@ -83,6 +87,11 @@ class Apart:
     def looks_ahead(self) -> bool:
         """Whether the model wants to know each step before its gradient is taken."""
         return isinstance(self.model, LooksAhead) and self.model.looks_ahead
+
+    @property
+    def taken(self) -> float:
+        """As the model's; 0 of one that does not look ahead."""
+        return self.model.taken if isinstance(self.model, LooksAhead) else 0.0
 
     def ahead(self, proposed: Tensor) -> Model:
         """The model, told of a step; only for one that looks ahead."""

@@ -25,6 +25,7 @@ from leadgrad.victims.occupancy.methods import FGM, LGM, GradientMethod
 from leadgrad.victims.occupancy.places import Places
 from leadgrad.victims.occupancy.reach import Reach
 from leadgrad.victims.occupancy.relations import RBF, BilinearInterpolation
+from leadgrad.victims.occupancy.smoothed import Smoothed
 from leadgrad.victims.occupancy.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
 from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
 from leadgrad.victims.weights.checkpoints import CheckpointError, load_published, save_weights
@@ -59,6 +60,7 @@ __all__ = [
     "Sigmoid",
     "SkipNet",
     "SkipNetImageNet",
+    "Smoothed",
     "Surrogate",
     "VoxelFGM",
     "VoxelLGM",

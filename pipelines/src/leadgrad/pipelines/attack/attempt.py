@@ -24,6 +24,7 @@ from leadgrad.pipelines.runs.records import Cost
 from leadgrad.victims import (
     Decision,
     GradientMethod,
+    Lookahead,
     deciding_as,
     executed_share,
     gradient_method,
@@ -110,9 +111,13 @@ class Attempt(ABC, Generic[AnyRecord]):
         with gradient_method(self.victim, used, self.reach()):
             return self._answered(x)
 
-    def ahead(self, x: Tensor, proposed: Tensor) -> Answer:
-        """The answer to ``x`` with the exact victim's decisions at ``proposed``."""
-        with deciding_as(self.victim, lambda: self.forward(self.victim, proposed)):
+    def ahead(self, x: Tensor, proposed: Tensor, smoothing: float = 0.0) -> Answer:
+        """The answer to ``x`` with the exact victim's decisions at ``proposed``, smoothed."""
+
+        def there() -> Tensor:
+            return self.forward(self.victim, proposed)
+
+        with deciding_as(self.victim, there, smoothing=smoothing):
             return self._answered(x)
 
     def _answered(self, x: Tensor) -> Answer:
@@ -166,14 +171,7 @@ class Attempt(ABC, Generic[AnyRecord]):
         Returns:
             Adversarial inputs, and what they took of the surrogates, summed over the samples.
         """
-        surrogates = [
-            Counted(
-                partial(self.surrogate, method=candidate),
-                samples=len(self.index) if self.whole else None,
-                looking=self.ahead if candidate.looks_ahead else None,
-            )
-            for candidate in self.module.candidates()
-        ]
+        surrogates = [self._counted(candidate) for candidate in self.module.candidates()]
         adv = strongest(
             self.attack,
             surrogates,
@@ -189,6 +187,21 @@ class Attempt(ABC, Generic[AnyRecord]):
             gradients=sum(surrogate.inputs for surrogate in surrogates),
             answers=sum(surrogate.looked for surrogate in surrogates),
         )
+
+    def _counted(self, method: GradientMethod) -> Counted:
+        surrogate = Counted(
+            partial(self.surrogate, method=method),
+            samples=len(self.index) if self.whole else None,
+        )
+        if method.looks_ahead:
+            if not isinstance(method, Lookahead):
+                raise TypeError(
+                    f"{type(method).__name__} looks ahead, but is no leadgrad.victims.Lookahead; "
+                    "derive it from that"
+                )
+            surrogate.looking = partial(self.ahead, smoothing=method.smoothing)
+            surrogate.taken = method.taken
+        return surrogate
 
     def run(self) -> AnyRecord:
         """Attacks the batch.

@@ -24,6 +24,7 @@ class Counted:
         samples: That each call is of, where the rows are no samples: a scene's points.
         looking: Inputs and the proposed next ones to the answer that looks ahead, for which the
             exact victim is asked once; None for a surrogate that does not.
+        taken: Share of the proposed step after which that answer's gradient is taken.
         inputs: Samples seen so far.
         looked: Those of them that looked ahead.
     """
@@ -31,6 +32,7 @@ class Counted:
     model: Model
     samples: int | None = None
     looking: Callable[[Tensor, Tensor], Answer] | None = None
+    taken: float = 0.0
     inputs: int = 0
     looked: int = 0
 

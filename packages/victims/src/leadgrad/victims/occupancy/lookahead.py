@@ -5,8 +5,7 @@ o(x'). ``Lookahead`` takes the gradient at x through the network whose decisions
 where x' is FGM's own step: foreseen values in place of led derivatives. Beyond the paper.
 """
 
-from __future__ import annotations
-
+# No postponed annotations: the command line could not tell the types of fields from text
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from leadgrad.victims.occupancy.deciding import gradient_method, observed
 from leadgrad.victims.occupancy.gates import Decider, Decision, gates
 from leadgrad.victims.occupancy.methods import FGM, GradientMethod
+from leadgrad.victims.occupancy.smoothed import Smoothed, check_share
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,23 @@ class Lookahead(GradientMethod):
 
     An attack's step costs two gradients, FGM's for the proposal and the one that counts, and one
     forward of the exact victim between them. Without a proposal it is FGM.
+
+    Args:
+        smoothing: Share s of half a weight in each foreseen decision, (1 - s)·o(x') + s·½, as of
+            ``Smoothed``; in [0, 1].
+        taken: Where the gradient that counts is taken, as a share of the proposed step, in [0, 1]:
+            0 at the iterate, 0.5 half-way (as ``leadgrad.attacks.Midpoint`` does, which leads
+            nothing).
     """
 
+    smoothing: float = 0.0
+    taken: float = 0.0
+
     looks_ahead = True
+
+    def __post_init__(self) -> None:
+        check_share("smoothing", self.smoothing)
+        check_share("taken", self.taken)
 
     @property
     def leads(self) -> bool:
@@ -45,9 +59,11 @@ class Imposed(GradientMethod):
 
     Args:
         decisions: Of each of its calls in one forward, in order; bool, in the margins' shapes.
+        smoothing: Share of half a weight in each.
     """
 
     decisions: tuple[Tensor, ...]
+    smoothing: float = 0.0
     calls: list[int] = field(default_factory=lambda: [0])
 
     @property
@@ -56,6 +72,14 @@ class Imposed(GradientMethod):
         return False
 
     def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """The decision of the next call, smoothed."""
+        return Smoothed(self.smoothing).occupancy(margin, self._next(margin))
+
+    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
+        """The choice of the next call, smoothed."""
+        return Smoothed(self.smoothing).choice(margin, self._next(margin), choices)
+
+    def _next(self, margin: Tensor) -> Tensor:
         """The decision of the call that is next; after the last, the first one's again.
 
         Raises:
@@ -74,16 +98,19 @@ class Imposed(GradientMethod):
                 f"a gate decides on {tuple(margin.shape)} here and on {tuple(decision.shape)} at "
                 "the proposed point; call every gate with the same shape in every forward"
             )
-        return decision.to(margin.dtype)
+        return decision
 
 
 @contextmanager
-def deciding_as(network: nn.Module, elsewhere: Callable[[], object]) -> Iterator[None]:
+def deciding_as(
+    network: nn.Module, elsewhere: Callable[[], object], *, smoothing: float = 0.0
+) -> Iterator[None]:
     """Lets every gate of a network decide as it does while ``elsewhere`` runs the network.
 
     Args:
         network: With gates.
         elsewhere: Runs one forward of the exact network, at the proposed point.
+        smoothing: Share of half a weight in each decision, in [0, 1].
     """
     seen: dict[Decider, list[Decision]] = {gate: [] for gate in gates(network)}
     with ExitStack() as watching, torch.no_grad(), gradient_method(network, FGM()):
@@ -93,5 +120,5 @@ def deciding_as(network: nn.Module, elsewhere: Callable[[], object]) -> Iterator
     with ExitStack() as stack:
         for gate, decisions in seen.items():
             there = tuple(decision.hard for decision in decisions)
-            stack.enter_context(gradient_method(gate, Imposed(there)))
+            stack.enter_context(gradient_method(gate, Imposed(there, smoothing)))
         yield

@@ -21,7 +21,7 @@ class GradientMethod(ABC):
     """What forward and gradient see of decisions: of a gate's margins, and of a voxelizer's."""
 
     looks_ahead: ClassVar[bool] = False
-    """Whether the decisions are those of the point that an attack proposes to step to."""
+    """Whether the decisions are those of the point that an attack steps to (``Lookahead``)."""
 
     @property
     def leads(self) -> bool:
