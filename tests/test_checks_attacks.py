@@ -8,11 +8,10 @@ from checks_subjects import changed, network, of_images, subject, verdicts
 from own_victims import OwnGated
 from torch import nn
 
-from leadgrad.attacks import FGSM, IFGSM, PGD, Attack, PixelLinf, RandomNoise, ThreatModel
+from leadgrad.attacks import FGSM, IFGSM, PGD, Attack, PixelLinf, RandomNoise, Square, ThreatModel
 from leadgrad.pipelines.checks import after, during
 from leadgrad.pipelines.checks.during import Trace
 from leadgrad.pipelines.tasks.images import probes
-from leadgrad.pipelines.tasks.images.square_search import SquareSearch
 from leadgrad.victims import FGM, LGM, Constant, Gate
 
 EPS_8 = PixelLinf(8)
@@ -269,7 +268,7 @@ def test_threat_models_without_a_budget_in_levels():
 def test_square_search_belongs_to_samples_and_keeps_the_budget():
     subject_ = linear(NEAR, FGSM(EPS_8))
     threat = PixelLinf(8, valid_ratio=0.5)
-    search = SquareSearch(threat, 40)
+    search = Square(threat, 40)
     whole = subject_.by(search).attacked()
     threat.check(whole, subject_.inputs)
     parts = [subject_.rows(slice(start, start + 3)) for start in (0, 3, 6)]
@@ -280,8 +279,7 @@ def test_square_search_belongs_to_samples_and_keeps_the_budget():
 def test_square_search_finds_more_with_more_queries():
     subject_ = linear(NEAR, FGSM(EPS_8))
     wins = [
-        int(subject_.taken_at(subject_.by(SquareSearch(EPS_8, q)).attacked()).sum())
-        for q in (1, 300)
+        int(subject_.taken_at(subject_.by(Square(EPS_8, q)).attacked()).sum()) for q in (1, 300)
     ]
     assert wins[0] < wins[1] <= 4
 

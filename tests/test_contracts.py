@@ -29,6 +29,8 @@ from leadgrad.attacks import (
     Midpoint,
     PixelLinf,
     RandomNoise,
+    Square,
+    Standard,
     dlr,
 )
 from leadgrad.data import (
@@ -92,6 +94,8 @@ ATTACKS = {
     "Midpoint": Midpoint(PixelLinf(8), steps=2),
     "APGD": APGD(PixelLinf(8), dlr, steps=4, restarts=2),
     "CarliniWagner": CarliniWagner(PixelLinf(8), steps=2),
+    "Square": Square(PixelLinf(8), queries=8),
+    "Standard": Standard(PixelLinf(8), budget=10),
     "RandomNoise": RandomNoise(PixelLinf(8)),
 }
 

@@ -18,7 +18,7 @@ from leadgrad.attacks.iterative import (
 from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targeted_dlr
 from leadgrad.attacks.lovasz import point_lovasz
 from leadgrad.attacks.midpoint import Midpoint
-from leadgrad.attacks.models import Apart, LooksAhead, Model
+from leadgrad.attacks.models import Apart, LooksAhead, Model, Several
 from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
 from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
 from leadgrad.attacks.point_noise import PointNoise
@@ -33,6 +33,8 @@ from leadgrad.attacks.segmentation import (
     mean_ious,
     point_cross_entropy,
 )
+from leadgrad.attacks.square import Square
+from leadgrad.attacks.standard import Standard, Worst
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import BudgetError, PixelLinf, Region, ThreatModel
 
@@ -68,12 +70,16 @@ __all__ = [
     "RandomRestarts",
     "Region",
     "Samples",
+    "Several",
     "SignGradientAttack",
+    "Square",
+    "Standard",
     "Standing",
     "TargetClass",
     "TargetShift",
     "ThreatModel",
     "Untargeted",
+    "Worst",
     "confusion",
     "cost_of",
     "cross_entropy",

@@ -63,11 +63,15 @@ class APGD(RandomRestarts):
     def attempt(
         self, surrogate: Model, inputs: Tensor, labels: Tensor, x: Tensor, *, victim: Model
     ) -> Tensor:
-        """One run from ``x``: the first iterate that wins on the victim, else the one of best f."""
+        """One run from ``x``: the first iterate that wins on the victim, else the one of best f.
+
+        A row that has won leaves at the next checkpoint, and costs nothing from there on.
+        """
         region = self.threat.region(inputs)
         steps, size_255 = self.schedule()
         ends = checkpoints(steps)
-        x = origin = first_win = region.project(x)
+        rows = torch.arange(len(x), device=x.device)  # those that are still attacked
+        x = origin = first_win = adv = region.project(x)
         won = self._won(victim, x, labels)
         eta = torch.full(labels.shape, size_255 * self.threat.unit, dtype=torch.float64).to(
             x.device
@@ -100,7 +104,19 @@ class APGD(RandomRestarts):
                 x = torch.where(by_row(halved, x), best, x)
                 gradient = torch.where(by_row(halved, x), best_gradient, gradient)
                 raised, last_end, last_best_f = torch.zeros_like(raised), step, best_f
-        return torch.where(by_row(won, x), first_win, best)
+                if bool(won.any()):
+                    adv = adv.index_copy(0, rows[won], first_win[won])
+                    left, region = ~won, region.part(~won)
+                    rows, labels, won, eta, raised, halved = (
+                        each[left] for each in (rows, labels, won, eta, raised, halved)
+                    )
+                    x, origin, first_win, gradient = (
+                        each[left] for each in (x, origin, first_win, gradient)
+                    )
+                    f, best, best_f, best_gradient, last_best_f = (
+                        each[left] for each in (f, best, best_f, best_gradient, last_best_f)
+                    )
+        return adv.index_copy(0, rows, torch.where(by_row(won, x), first_win, best))
 
     def _won(self, victim: Model, x: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.goals import Goal, Untargeted
-from leadgrad.attacks.models import Apart, Model
+from leadgrad.attacks.models import Model, apart
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.threat import ThreatModel
@@ -34,11 +34,14 @@ class Attack(ABC):
 
     Attributes:
         ignored: Label of rows that count for nothing; None where every row has a class.
+        shares: Whether, given ``Several`` surrogates, it shares its budget out among them; else it
+            is run under each in turn (``strongest``).
         wins: Whether a sample can be won, with nothing left to gain; else ``standing`` has only a
             score, of -1 to 0.
     """
 
     ignored: ClassVar[int | None] = None
+    shares: ClassVar[bool] = False
     wins: ClassVar[bool] = True
 
     threat: ThreatModel
@@ -83,7 +86,7 @@ class Attack(ABC):
         _validate(inputs, labels, self.ignored)
         samples = self.samples(inputs, owner, sample_ids)
         greatest = _greatest(labels, self.ignored)
-        surrogate, victim = Apart(surrogate, greatest), Apart(victim, greatest)
+        surrogate, victim = apart(surrogate, greatest), apart(victim, greatest)
         # Lightning's predict loop may run in inference mode, where no graph can be built and whose
         # tensors can never require a gradient; hence leaving it, and the copies.
         with torch.inference_mode(False), torch.enable_grad():

@@ -43,6 +43,28 @@ class LooksAhead(Protocol):
 
 
 @dataclass(frozen=True)
+class Several:
+    """Surrogates of one victim, for attacks that share their budget out among them.
+
+    Args:
+        models: At least one, the likeliest first.
+    """
+
+    models: tuple[Model, ...]
+
+    def __call__(self, x: Tensor) -> Answer:
+        """The first one's answer."""
+        return self.models[0](x)
+
+
+def apart(model: Model, greatest_label: int = -1) -> Model:
+    """``Apart``, of each of several."""
+    if isinstance(model, Several):
+        return Several(tuple(Apart(each, greatest_label) for each in model.models))
+    return Apart(model, greatest_label)
+
+
+@dataclass(frozen=True)
 class Apart:
     """A model on a copy of its inputs, with its answer checked.
 

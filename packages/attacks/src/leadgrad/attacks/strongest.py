@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack
-from leadgrad.attacks.models import Apart, Model
+from leadgrad.attacks.models import Apart, Model, Several
 from leadgrad.attacks.samples import by_row
 
 
@@ -27,7 +27,7 @@ def strongest(
     A sample keeps the first result with which it is won; else the one of the greatest score, both
     as ``Attack.standing`` has them: the goal reached, and the cross-entropy; of scenes, the mIoU.
     So it costs at most one attack and one forward of the victim per surrogate, and can be no weaker
-    than any of them alone.
+    than any of them alone. An attack that ``shares`` its budget is run once, with all of them.
 
     Args:
         attack: To be run.
@@ -46,10 +46,9 @@ def strongest(
     """
     if not surrogates:
         raise ValueError("strongest needs at least one surrogate, got none")
-    if len(surrogates) == 1:
-        return attack(
-            surrogates[0], inputs, labels, victim=victim, sample_ids=sample_ids, owner=owner
-        )
+    if len(surrogates) == 1 or attack.shares:
+        one = surrogates[0] if len(surrogates) == 1 else Several(tuple(surrogates))
+        return attack(one, inputs, labels, victim=victim, sample_ids=sample_ids, owner=owner)
     samples = attack.samples(inputs, owner, sample_ids)
     victim = Apart(victim)
     best = inputs.detach().clone()

@@ -35,6 +35,11 @@ class Region:
         """The nearest allowed point; elements off the mask return to the origin exactly."""
         return torch.where(self.mask, x.clamp(self.low, self.high), self.origin)
 
+    def part(self, rows: Tensor) -> Region:
+        """The region of some rows, by number or as bool (R,); the mask is all rows' or each's."""
+        mask = self.mask if len(self.mask) == 1 else self.mask[rows]
+        return Region(self.origin[rows], self.low[rows], self.high[rows], mask)
+
 
 class ThreatModel(ABC):
     """What an attacker may do to an input."""

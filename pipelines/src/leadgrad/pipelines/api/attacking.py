@@ -18,7 +18,7 @@ import yaml
 from lightning.pytorch import LightningDataModule, Trainer, seed_everything
 
 from leadgrad.attacks import Attack
-from leadgrad.pipelines.api.nodes import Node, network_node, node_of
+from leadgrad.pipelines.api.nodes import Node, method_node, network_node, node_of
 from leadgrad.pipelines.attack.bfloat16 import slow_bfloat16
 from leadgrad.pipelines.attack.callbacks import (
     LiveScores,
@@ -42,7 +42,7 @@ from leadgrad.pipelines.runs.owner import sole_owner
 from leadgrad.pipelines.runs.sources import code_digests
 from leadgrad.pipelines.runs.stopping import stoppable
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.victims import FGM, GradientMethod, save_weights
+from leadgrad.victims import GradientMethod, save_weights
 from leadgrad.victims.weights.atomic import write_atomically
 
 TRAINER_DEFAULTS = {
@@ -223,7 +223,7 @@ def attack(
     network: Node | Card | str | os.PathLike[str],
     data: Node,
     attack: Attack | Node,
-    method: GradientMethod | Node = FGM(),  # noqa: B008 - a frozen value
+    method: GradientMethod | Node | None = None,
     *,
     run_dir: str | os.PathLike[str],
     weights: str | os.PathLike[str] | None = None,
@@ -243,7 +243,8 @@ def attack(
         network: Class and arguments; or a published victim, by its card or its weights file.
         data: Class and arguments of the attacked datamodule.
         attack: What is done.
-        method: What its gradient sees of the decisions.
+        method: What its gradient sees of the decisions; None: FGM, and all ``STANDARD`` methods of
+            an attack that shares its budget out among them, such as ``Standard``.
         run_dir: Directory of the run, in which a configuration for the command is written.
         weights: As of ``AttackModule``; of a published victim its own.
         prepare: As of ``AttackModule``.
@@ -264,10 +265,11 @@ def attack(
         ValueError: If the victim and the data do not fit, or a value is not finite.
         ClassPathError: If a class cannot be imported, or takes other arguments.
     """
+    made_of: Node = node_of(attack)
     model = {
         **network_node(network, weights),
-        "attack": node_of(attack),
-        "method": node_of(method),
+        "attack": made_of,
+        "method": method_node(made_of) if method is None else node_of(method),
         "prepare": prepare,
         "surrogate_precision": surrogate_precision,
     }

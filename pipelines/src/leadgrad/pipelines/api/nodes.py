@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from leadgrad.pipelines.attack.module import default_method
+from leadgrad.pipelines.config.instantiate import imported
 from leadgrad.pipelines.runs.zoo import Card
 
 Node = Mapping[str, Any]
@@ -60,6 +62,17 @@ def public_path(made: Callable[..., Any]) -> str:
         if getattr(sys.modules.get(home), made.__qualname__, None) is made:
             return f"{home}.{made.__qualname__}"
     return f"{made.__module__}.{made.__qualname__}"
+
+
+def method_node(attack: Node) -> dict[str, Any]:
+    """The method that an attack is made under where none is given.
+
+    Args:
+        attack: Its class and arguments.
+    """
+    made = imported(str(attack["class_path"]))
+    method: dict[str, Any] = node_of(default_method(made))
+    return method if method["init_args"] else {"class_path": method["class_path"]}
 
 
 def network_node(

@@ -12,8 +12,20 @@ from leadgrad.pipelines.attack.attempt import Attempt, Batch
 from leadgrad.pipelines.attack.task import Task, task_of
 from leadgrad.pipelines.attack.trial import Tried
 from leadgrad.pipelines.runs.directory import Record
-from leadgrad.victims import FGM, GradientMethod, load_published, prepare_for_attack
+from leadgrad.victims import (
+    FGM,
+    STANDARD,
+    BestOf,
+    GradientMethod,
+    load_published,
+    prepare_for_attack,
+)
 from leadgrad.victims.occupancy.deciding import Deciding
+
+
+def default_method(attack: Attack | type[Attack]) -> GradientMethod:
+    """FGM; of an attack that shares its budget out among methods, the standard ones."""
+    return BestOf(STANDARD) if attack.shares else FGM()
 
 
 class AttackModule(LightningModule):
@@ -24,7 +36,7 @@ class AttackModule(LightningModule):
             coordinates (P, 3) of points and their features. Its decisions go through gates, its
             voxels come from a ``Voxelizer``.
         attack: What to do to it.
-        method: What the gradient sees of the decisions.
+        method: What the gradient sees of the decisions; None: ``default_method`` of the attack.
         weights: File to load strictly into the network; None keeps what the network was built with.
         prepare: Attack a copy that is frozen, with BN folded and channels_last; False keeps BN
             apart (slower, the same up to rounding).
@@ -41,7 +53,7 @@ class AttackModule(LightningModule):
         self,
         network: nn.Module,
         attack: Attack,
-        method: GradientMethod = FGM(),  # noqa: B008 - a frozen value
+        method: GradientMethod | None = None,
         *,
         weights: str | None = None,
         prepare: bool = True,
@@ -53,7 +65,7 @@ class AttackModule(LightningModule):
         self.network = network.eval()
         self.victim = prepare_for_attack(network, fold=prepare)
         self.attack = attack
-        self.method = method
+        self.method = default_method(attack) if method is None else method
         self.surrogate_precision = surrogate_precision
         self.first: Tried | None = None  # of the first batch, with which others are compared
 

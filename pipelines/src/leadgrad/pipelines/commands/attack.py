@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse import dict_to_namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from leadgrad.pipelines.api.attacking import TRAINER_DEFAULTS, AttackJob, Results
+from leadgrad.pipelines.api.nodes import method_node
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.attack.trainer_options import deciding_options
@@ -63,6 +65,12 @@ class AttackCLI(CLI):
             default=False,
             help="Write each gate's decisions and the classes to RUN_DIR/decisions too",
         )
+
+    def before_instantiate_classes(self) -> None:
+        """Names the method where none is given, so that run.json has it."""
+        model = self.config.model
+        if model.method is None:
+            model.method = dict_to_namespace(method_node(model.attack))
 
     def run_config(self) -> dict[str, Any]:
         """What run.json keeps of the configuration: all but the trainer and the config files."""

@@ -12,12 +12,12 @@ from leadgrad.attacks import (
     PixelLinf,
     RandomNoise,
     SignGradientAttack,
+    Square,
     ThreatModel,
     cross_entropy,
 )
 from leadgrad.attacks.losses import Loss
 from leadgrad.pipelines.attack.task import Bounded, Probes
-from leadgrad.pipelines.tasks.images.square_search import SquareSearch
 
 UNBOUNDED_STEPS = 50
 BUDGETS_255 = (1.0, 5.0, 10.0, 20.0)
@@ -45,7 +45,7 @@ def _bounded(threat: ThreatModel, goal: Goal, loss: Loss) -> Bounded | str:
         single=FGSM(threat, goal=goal, loss=loss),
         many=_many(threat, STEPS, goal, loss),
         noise=RandomNoise(threat, goal=goal),
-        search=SquareSearch(threat, QUERIES, goal=goal),
+        search=Square(threat, QUERIES, goal=goal),
     )
 
 

@@ -1,10 +1,9 @@
-"""A Square-like random search: what can be won without any gradient, for C18.
+"""Square: random search on the victim's answers alone.
 
-After Andriushchenko et al. 2020, *Square Attack*: stripes as a start, then squares of shrinking
+Andriushchenko et al. 2020, their L-infinity attack: stripes as a start, then squares of shrinking
 size whose colour is a corner of the budget, each kept if it raises the victim's margin loss. Their
-schedule of sizes is kept, as shares of the number of queries. It is their L-infinity attack in
-outline, neither their program nor as strong: one restart, and no early rounds of initialisation.
-Results are not to be reported as Square Attack's.
+schedule of sizes, as shares of the number of queries. One difference: a square that changes nothing
+is a lost query here, where theirs is drawn again.
 """
 
 from __future__ import annotations
@@ -14,8 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.attacks import Attack, Model, PixelLinf, Samples, margin, sample_generator
-from leadgrad.attacks.threat import Region
+from leadgrad.attacks.base import Attack
+from leadgrad.attacks.losses import margin
+from leadgrad.attacks.models import Model
+from leadgrad.attacks.samples import Samples
+from leadgrad.attacks.seeding import sample_generator
+from leadgrad.attacks.threat import PixelLinf
 
 FIRST_SHARE = 0.8  # of the image's area; their default for L-infinity
 HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -23,7 +26,7 @@ HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
-class SquareSearch(Attack):
+class Square(Attack):
     """Random search on the victim alone; a sample that has been won stays as it is.
 
     Each sample draws from a generator of its own, so its result does not depend on its batch.
@@ -68,7 +71,7 @@ class SquareSearch(Attack):
             trial = best[open_].clone()
             for row, sample in enumerate(open_.tolist()):
                 _recolour(trial[row], inputs[sample], side, radius, generators[sample])
-            trial = _rows(region, open_).project(trial)
+            trial = region.part(open_).project(trial)
             trial_value, trial_won = self._judge(victim, trial, labels[open_])
             better = trial_value > value[open_]
             best[open_] = torch.where(better.view(-1, 1, 1, 1), trial, best[open_])
@@ -109,8 +112,3 @@ def _recolour(
     square = (slice(None), slice(top, top + side), slice(left, left + side))
     colour = radius * _signs((trial.shape[0], 1, 1), generator)
     trial[square] = origin[square] + colour.to(trial)
-
-
-def _rows(region: Region, rows: Tensor) -> Region:
-    """The part of a region that belongs to some samples."""
-    return Region(region.origin[rows], region.low[rows], region.high[rows], region.mask)

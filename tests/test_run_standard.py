@@ -1,0 +1,74 @@
+"""``leadgrad attack`` with the standard: its methods by default, its cost, its checks."""
+
+import json
+
+import pytest
+from run_config import arguments, attack, attack_config, node, threat
+
+from leadgrad.attacks import PixelLinf, Standard
+from leadgrad.pipelines import api
+from leadgrad.pipelines.cli import main
+from leadgrad.victims import STANDARD
+
+STANDARD_40 = node("leadgrad.attacks.Standard", threat=threat(eps_255=2), budget=40)
+
+
+def config(**changes):
+    return attack_config(model__method=None, model__attack=STANDARD_40, **changes)
+
+
+def method_of(run):
+    return json.loads((run / "run.json").read_text())["config"]["model"]["method"]
+
+
+def test_without_a_method_it_is_run_under_the_standard_ones(tmp_path):
+    results = attack(config(), tmp_path / "run")
+    method = method_of(tmp_path / "run")
+    assert method["class_path"] == "leadgrad.victims.BestOf"
+    assert len(method["init_args"]["methods"]) == len(STANDARD)
+    assert 0 < results["cost"]["gradients_per_sample"] <= 40
+    assert main(["verify", str(tmp_path / "run")]) == 0
+    given = attack_config(model__attack=STANDARD_40, model__method=method)
+    again = attack(given, tmp_path / "given")
+    assert again["digest"] == results["digest"]
+
+
+def test_the_function_does_the_same(tmp_path):
+    made = config()
+    results = attack(made, tmp_path / "run")
+    found = api.attack(
+        made["model"]["network"],
+        made["data"],
+        Standard(PixelLinf(2), budget=40),
+        run_dir=tmp_path / "function",
+        checks="off",
+        trainer={"accelerator": "cpu", "enable_progress_bar": False},
+    )
+    assert found["digest"] == results["digest"]
+    assert method_of(tmp_path / "function") == method_of(tmp_path / "run")
+
+
+def test_other_attacks_are_under_fgm_as_ever(tmp_path):
+    attack(attack_config(model__method=None), tmp_path / "run")
+    assert method_of(tmp_path / "run") == {"class_path": "leadgrad.victims.FGM"}
+
+
+def test_a_network_without_gates_has_one_surrogate(tmp_path):
+    static = node("leadgrad.victims.ResNet", depth=8, num_classes=2)
+    results = attack(config(model__network=static), tmp_path / "run")
+    fgm = attack_config(
+        model__attack=STANDARD_40,
+        model__network=static,
+        model__method=node("leadgrad.victims.FGM"),
+    )
+    assert attack(fgm, tmp_path / "fgm")["digest"] == results["digest"]
+
+
+@pytest.mark.parametrize("level", ["fast", "full"])
+def test_its_checks_are_made(level, tmp_path):
+    code = main(arguments("attack", config(), tmp_path / "run", f"--checks={level}"))
+    checks = json.loads((tmp_path / "run" / "results.json").read_text())["checks"]
+    found = {check["id"]: check["verdict"] for check in checks}
+    assert code in (0, 3)
+    assert {"C2", "C6", "C8", "C12"} <= set(found)
+    assert found["C6"] == found["C8"] == "PASS"
