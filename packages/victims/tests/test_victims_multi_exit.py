@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from leadgrad.victims import (
     FGM,
     LGM,
+    FixedExits,
     MultiExit,
     Sigmoid,
+    Unled,
     executed_share,
     gradient_method,
     prepare_for_attack,
@@ -121,6 +123,52 @@ def test_led_gradients_are_derivatives(rest):
         step = 1e-7
         numeric = (loss(x + step * way) - loss(x - step * way)) / (2 * step)
     torch.testing.assert_close((gradient * way).sum(), numeric, rtol=1e-4, atol=1e-8)
+
+
+FIXED = {
+    "last": (FixedExits(last=True), [0, 0, 0, 0, 0, 1]),
+    "second": (FixedExits((0.0, 1.0)), [0, 1, 0, 0, 0, 0]),
+    "mean": (FixedExits((1 / 6,) * 6), [1 / 6] * 6),
+    "some": (FixedExits((0.5, 0.0, 0.25, 0.25)), [0.5, 0, 0.25, 0.25, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("rest", ["last", "least_entropy"])
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_exits_are_mixed_alike_for_all(name, rest):
+    method, weights = FIXED[name]
+    made, x = network(rest=rest), images(4)
+    with gradient_method(made, method), record_decisions(made) as decisions:
+        answer = made(x)
+    each = torch.stack(made.exit_logits(x)).softmax(2)
+    expected = (torch.tensor(weights, dtype=torch.float64)[:, None, None] * each).sum(0).log()
+    torch.testing.assert_close(answer, expected)
+    with record_occupancies(made) as record:
+        made(x)
+    assert all(torch.equal(one.hard, own) for one, own in zip(decisions, record, strict=True))
+
+
+@pytest.mark.parametrize("weights", [(), (0.5, 0.4), (1.5, -0.5)])
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(ValueError, match="sum to 1"):
+        FixedExits(weights)
+    with pytest.raises(ValueError, match="7 weights, but the network has 6"):
+        FixedExits((1 / 7,) * 7).going_on(6)
+
+
+def test_unled_has_the_values_without_the_leading():
+    made, x = network(), images(4).requires_grad_()
+    led = LGM(Sigmoid(2.0))
+    gradients, values = [], []
+    for method in (led, Unled(led), FGM()):
+        with gradient_method(made, method):
+            values.append(made(x))
+        loss = F.cross_entropy(values[-1], torch.zeros(4, dtype=torch.long))
+        gradients.append(torch.autograd.grad(loss, x)[0])
+    assert torch.equal(values[0], values[1])
+    assert not torch.allclose(gradients[0], gradients[1])
+    assert not torch.allclose(gradients[1], gradients[2])
+    assert not Unled(led).leads
 
 
 def test_costs_are_the_macs_of_what_runs_behind_each_exit():

@@ -18,6 +18,7 @@ from leadgrad.victims.occupancy.best_of import STANDARD, BestOf
 from leadgrad.victims.occupancy.change import Change, architecture_change, record_architecture
 from leadgrad.victims.occupancy.choice import Choice
 from leadgrad.victims.occupancy.deciding import gradient_method
+from leadgrad.victims.occupancy.fixed_exits import FixedExits
 from leadgrad.victims.occupancy.gates import Decision, Gate, record_decisions, record_occupancies
 from leadgrad.victims.occupancy.lookahead import Lookahead, deciding_as
 from leadgrad.victims.occupancy.margin_error import MarginError
@@ -27,6 +28,7 @@ from leadgrad.victims.occupancy.reach import Reach
 from leadgrad.victims.occupancy.relations import RBF, BilinearInterpolation
 from leadgrad.victims.occupancy.smoothed import Smoothed
 from leadgrad.victims.occupancy.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
+from leadgrad.victims.occupancy.unled import Unled
 from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
 from leadgrad.victims.weights.checkpoints import CheckpointError, load_published, save_weights
 from leadgrad.victims.weights.prepare import prepare_for_attack
@@ -46,6 +48,7 @@ __all__ = [
     "Decision",
     "DynConv",
     "DynConvImageNet",
+    "FixedExits",
     "FromTimm",
     "Gate",
     "GatedNetwork",
@@ -63,6 +66,7 @@ __all__ = [
     "SkipNetImageNet",
     "Smoothed",
     "Surrogate",
+    "Unled",
     "VoxelFGM",
     "VoxelLGM",
     "architecture_change",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leadgrad.attacks import Answer
 from leadgrad.pipelines.attack.trial import Tried, require_same_gates
-from leadgrad.pipelines.checks.methods import Detached, local_slope
+from leadgrad.pipelines.checks.methods import local_slope
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject
 from leadgrad.pipelines.checks.truth import truth_of_method
 from leadgrad.pipelines.checks.verdicts import Check, Question
@@ -20,6 +20,7 @@ from leadgrad.victims import (
     Decision,
     GradientMethod,
     Sigmoid,
+    Unled,
     VoxelFGM,
     architecture_change,
 )
@@ -112,9 +113,7 @@ def connection(subject: Subject) -> Check:
         loose = _loose_gates(subject.loss(answer).sum(), decisions)
     if loose:
         return ask.failed(f"{loose} of {len(decisions)} gates are disconnected")
-    whole, without, frozen = (
-        _gradient(subject, each) for each in (method, Detached(method), FGM())
-    )
+    whole, without, frozen = (_gradient(subject, each) for each in (method, Unled(method), FGM()))
     leading = _share(whole - without, without)
     from_fgm = _share(whole - frozen, frozen)
     value = f"{leading:.3g} of the rest; the difference to FGM is {from_fgm:.3g} of FGM"

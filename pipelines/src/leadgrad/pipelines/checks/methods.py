@@ -1,9 +1,8 @@
-"""Gradient methods that only the checks need: known decisions, and a method without its leading."""
+"""Gradient methods that only the checks need: known decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import final
 
@@ -77,31 +76,6 @@ class Replay(GradientMethod):
         if not self.left:
             raise ValueError(OTHER_ORDER)
         return self.left.pop().to(margin.dtype)
-
-
-@final
-@dataclass(frozen=True)
-class Detached(GradientMethod):
-    """Another method's occupancy as a constant: its values, without the leading gradient.
-
-    Args:
-        method: The other method.
-    """
-
-    method: GradientMethod
-
-    @property
-    def leads(self) -> bool:
-        """It freezes the other's values."""
-        return False
-
-    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
-        """The other method's occupancy, without its graph."""
-        return self.method.occupancy(margin, hard).detach()
-
-    def choice(self, margin: Tensor, hard: Tensor, choices: int) -> Tensor:
-        """Likewise."""
-        return self.method.choice(margin, hard, choices).detach()
 
 
 def occupancy(method: GradientMethod, decision: Decision, margin: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.checks.methods import Held, Kind, Replay, kind
 from leadgrad.pipelines.checks.subject import NO_GATES, Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
-from leadgrad.victims import FGM, GradientMethod
+from leadgrad.victims import FGM, GradientMethod, VoxelFGM
 
 GREATEST_ERROR = 1e-3  # relative
 DIRECTIONS = 8
@@ -46,7 +46,7 @@ def truth_of_method(subject: Subject) -> Check:
     ask = _question(subject, f"the method ({type(method).__name__})")
     if not subject.module.decides:
         return ask.skipped(NO_GATES)
-    if not (method.leads or method.looks_ahead):
+    if isinstance(method, FGM | VoxelFGM):
         return ask.skipped("the method is FGM, see above")
     return _truth(subject, ask, method)
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.network import GatedNetwork
 from leadgrad.victims.occupancy.choice import Choice
+from leadgrad.victims.occupancy.deciding import gradient_method
+from leadgrad.victims.occupancy.fixed_exits import FixedExits, Given
 from leadgrad.victims.occupancy.gates import Gate
 
 
@@ -98,8 +101,21 @@ class ExitNetwork(GatedNetwork):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to log-probabilities (B, num_classes)."""
         logits = self.exit_logits(images)
-        reached = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        method = self.gates[0].method
+        if not isinstance(method, FixedExits):
+            return self._answer(logits)
+        with ExitStack() as stack:
+            for gate, share in zip(self.gates, method.going_on(self.exits), strict=True):
+                stack.enter_context(gradient_method(gate, Given((share,))))
+            if self.chooser is not None:
+                end = (0.0,) * (self.exits - 1) + (1.0,)
+                stack.enter_context(gradient_method(self.chooser, Given(end)))
+            return self._answer(logits)
+
+    def _answer(self, logits: list[Tensor]) -> Tensor:
+        """Log-probabilities (B, num_classes) of the exits' logits."""
         left, weights = torch.ones_like(logits[0][:, 0]), []
+        reached = torch.ones_like(left, dtype=torch.bool)
         for gate, own in zip(self.gates, logits, strict=False):
             margin = self.margin(own)
             going_on = gate(margin, reached)
