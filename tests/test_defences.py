@@ -1,0 +1,122 @@
+"""``leadgrad table defences``: ways at equal cost, and the table of a small network of exits."""
+
+import csv
+import json
+
+import pytest
+import yaml
+from run_config import QUIET, arguments
+from test_early_exit_pipeline import CONFIG, NETWORK
+
+from leadgrad.attacks import PixelLinf
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.paper.defences import LED, WORST, Victim, cell, columns
+from leadgrad.pipelines.paper.defences_table import parser
+from leadgrad.victims import FGM, STANDARD, FixedExits, Unled
+
+NODE = {"class_path": "leadgrad.victims.MultiExit", "init_args": {"depth": 14}}
+
+
+def ways(**settings):
+    victim = Victim("some", NODE, **settings)
+    return victim, columns(victim, PixelLinf(8), evaluations=40, budget=100, slope=4.0)
+
+
+def test_every_way_but_the_standard_has_the_same_gradients():
+    _, made = ways(exits=4)
+    spent = {}
+    for way in made:
+        attack = way.attack
+        if hasattr(attack, "budget"):
+            continue
+        once = attack.schedule()[0]
+        a_step = 2 if type(attack).__name__ == "Midpoint" else 1
+        first = 1 if type(attack).__name__ == "APGD" else 0
+        spent[way.name] = (once * a_step + first) * len(way.method.candidates())
+    assert set(spent.values()) == {40}
+    assert len(spent) == 9
+
+
+def test_what_leads_nothing_leads_nothing():
+    _, made = ways(exits=4)
+    for way in made:
+        if way.kind == "unled":
+            assert not way.method.leads, way.name
+    (led,) = (way for way in made if way.kind == LED)
+    (unled,) = (way for way in made if isinstance(way.method, Unled))
+    assert unled.method.method == led.method
+    assert unled.attack == led.attack
+    (worst,) = (way for way in made if way.kind == WORST)
+    assert worst.method.candidates() == STANDARD
+
+
+def test_networks_without_exits_or_gates_have_fewer_ways():
+    _, gated = ways()
+    assert not any(isinstance(each.method, FixedExits) for each in gated)
+    assert {way.kind for way in gated} == {"unled", LED, WORST}
+    _, static = ways(gated=False)
+    assert all(way.method == FGM() for way in static)
+    victim, made = ways(exits=4)
+    assert len({cell(victim, way).path for way in made}) == len(made)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Of a network of exits that was trained for two epochs: folder and exit status."""
+    folder = tmp_path_factory.mktemp("defences")
+    config = yaml.safe_load(CONFIG.read_text())
+    config["model"]["init_args"]["network"]["init_args"] = NETWORK
+    config["trainer"] = {**QUIET, "max_epochs": 2, "log_every_n_steps": 10}
+    assert main(arguments("fit", config, folder / "fit")) == 0
+    target = folder / "exits.safetensors"
+    assert main(["publish", str(folder / "fit"), str(target), "--device", "a test's CPU"]) == 0
+    line = f"table defences --victims [{target}] --data leadgrad.data.Digits --limit 24"
+    line += " --evaluations 12 --budget 20 --eps_255 16 --checks off --accelerator cpu"
+    line += f" --out {folder}/out"
+    line += f" --publish {folder}/published/table"
+    assert main(line.split()) == 0
+    return folder, line
+
+
+def test_the_table_has_every_way_and_its_paired_difference(table):
+    folder, _ = table
+    text = (folder / "out" / "table-defences.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["attack"] for row in rows] == [
+        "FGM, PGD",
+        "FGM, APGD",
+        "FGM, APGD, DLR",
+        "FGM, gradients half-way",
+        "last exit, APGD",
+        "mean of exits, APGD",
+        "each exit in turn, APGD",
+        "LGM's values unled, APGD",
+        "LGM, APGD",
+        "Standard",
+    ]
+    left = {row["attack"]: float(row["robust %"]) for row in rows}
+    for row in rows[:-2]:
+        difference = float(row["LGM minus this, points"].split()[0])
+        assert difference == pytest.approx(left["LGM, APGD"] - left[row["attack"]], abs=0.02)
+    assert all(float(row["gradients"]) <= 20 for row in rows)
+    text = (folder / "published" / "table.md").read_text()
+    assert "leadgrad table defences" in text
+    assert "What leading is worth" in (folder / "published" / "table.html").read_text()
+    runs = sorted((folder / "out" / "cells").rglob("results.json"))
+    assert len(runs) == 10
+    assert main(["verify", str(runs[0].parent)]) == 0
+
+
+def test_finished_cells_are_not_run_again(table, capsys):
+    folder, line = table
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
+    assert main([*line.split(), "--cells", '["*/lgm*"]']) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")} == written
+    assert main([*line.split(), "--cells", '["*/nothing"]']) == 1
+    assert "--cells picks none of" in capsys.readouterr().err
+
+
+def test_nothing_to_attack_is_said(capsys):
+    assert main(["table", "defences", "--data", "leadgrad.data.Digits"]) == 1
+    assert "give --victims, --rdi_net or both" in capsys.readouterr().err
+    assert json.dumps(parser().get_defaults().evaluations) == "100"
