@@ -27,6 +27,7 @@ from leadgrad.attacks import (
     Attack,
     CarliniWagner,
     Midpoint,
+    Nearest,
     PixelLinf,
     RandomNoise,
     Square,
@@ -96,6 +97,7 @@ ATTACKS = {
     "CarliniWagner": CarliniWagner(PixelLinf(8), steps=2),
     "Square": Square(PixelLinf(8), queries=8),
     "Standard": Standard(PixelLinf(8), budget=10),
+    "Nearest": Nearest(PixelLinf(8), attack=FGSM(PixelLinf(8)), resolution_255=4),
     "RandomNoise": RandomNoise(PixelLinf(8)),
 }
 

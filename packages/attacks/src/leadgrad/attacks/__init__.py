@@ -19,6 +19,7 @@ from leadgrad.attacks.losses import cross_entropy, dlr, margin, saturated, targe
 from leadgrad.attacks.lovasz import point_lovasz
 from leadgrad.attacks.midpoint import Midpoint
 from leadgrad.attacks.models import Apart, LooksAhead, Model, Several
+from leadgrad.attacks.nearest import Nearest
 from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
 from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
 from leadgrad.attacks.point_noise import PointNoise
@@ -59,6 +60,7 @@ __all__ = [
     "LooksAhead",
     "Midpoint",
     "Model",
+    "Nearest",
     "Output",
     "PixelLinf",
     "PointAttack",
