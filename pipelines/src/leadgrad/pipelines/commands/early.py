@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from leadgrad.pipelines.commands.usage import FIGURE_USAGES, TABLE_USAGES, USAGES, Usage
+from leadgrad.pipelines.commands.table_usage import TABLE_USAGES
+from leadgrad.pipelines.commands.usage import FIGURE_USAGES, USAGES, Usage
 from leadgrad.pipelines.config.nearest import suggestion_of_top
 from leadgrad.pipelines.config.own_files import options
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 WIDTH = 100
 
@@ -57,7 +57,7 @@ class Usage:
         return {name.split(".")[0] for name in self.options}
 
 
-_CONFIGURED = {
+CONFIGURED = {
     "config": "YAML or JSON file with any of these options, a dot is a level; several are merged. "
     "Own files beside it, or in the working directory, are found: class_path: my_file.Net",
     "print_config": "Print all settings, defaults too, as such a file, and exit",
@@ -68,26 +68,26 @@ _SEED = {"seed_everything": "Seed of what draws from global generators; default 
 _TRAINER = {
     "trainer": "Lightning's Trainer: trainer.accelerator, .devices, .strategy, .precision and so on"
 }
-_CLASSES = "Its arguments are {0}.init_args.NAME, or --{0}.NAME; --{0}.help CLASS lists them"
+CLASSES = "Its arguments are {0}.init_args.NAME, or --{0}.NAME; --{0}.help CLASS lists them"
 
 _ATTACKED = {
     "model": "YAML or JSON file with the settings below model",
     "model.network": "Class of the victim, one of leadgrad.victims or your own. "
-    + _CLASSES.format("model.network"),
+    + CLASSES.format("model.network"),
     "model.weights": "File of its weights; without it the network stays as it was built",
     "model.attack": "Class of the attack, of leadgrad.attacks",
     "model.method": "What the gradient sees of the decisions: leadgrad.victims.FGM (default), "
     "LGM, VoxelLGM and so on",
     "model.prepare": "Attack a frozen copy with batch norm folded; default true",
     "model.surrogate_precision": "Of the attack's gradient: float32 (default) or bfloat16",
-    "data": "Class of the attacked data, of leadgrad.data or your own. " + _CLASSES.format("data"),
+    "data": "Class of the attacked data, of leadgrad.data or your own. " + CLASSES.format("data"),
 }
 
 ATTACK = Usage(
     "leadgrad attack --config FILE --run_dir DIR [--OPTION VALUE ...]",
     "Attack a victim and write a run directory. The same command resumes a killed attack.",
     {
-        **_CONFIGURED,
+        **CONFIGURED,
         "run_dir": "Directory of this run; resumed if it exists",
         **_ATTACKED,
         **_TRAINER,
@@ -121,7 +121,7 @@ SWEEP = Usage(
     "leadgrad sweep --config FILE --run_dir DIR [--OPTION VALUE ...]",
     "Attack a victim at several budgets, by several attacks, under several methods, and compare.",
     {
-        **_CONFIGURED,
+        **CONFIGURED,
         "run_dir": "Of the table and of its runs; finished ones are not run again",
         **_ATTACKED,
         "eps": "Budgets, in the threat's own unit; default that of the configuration",
@@ -139,11 +139,11 @@ SWEEP = Usage(
     weights=("model.weights",),
 )
 _FIT_OPTIONS = {
-    **_CONFIGURED,
+    **CONFIGURED,
     "run_dir": "Directory of this fit",
     "model": "Class of the training, such as leadgrad.victims.training.skipnet.SkipNetClassifier, "
-    "with the network among its arguments. " + _CLASSES.format("model"),
-    "data": "Class of the data, of leadgrad.data or your own. " + _CLASSES.format("data"),
+    "with the network among its arguments. " + CLASSES.format("model"),
+    "data": "Class of the data, of leadgrad.data or your own. " + CLASSES.format("data"),
     **_TRAINER,
     **_SEED,
     "weights": "Weights to start from or to validate",
@@ -173,112 +173,36 @@ leadgrad validate --config configs/train/digits_skipnet.yaml --run_dir runs/skip
     weights=("weights", "backbone"),
 )
 
-_VICTIMS = {
+VICTIMS = {
     "victims": "Columns and their published weights: {SkipNet: zoo/mine.safetensors}, or "
     "--victims.NAME zoo/mine.safetensors beside the default ones; null leaves one out",
-    "data": "Class of the images; default leadgrad.data.CIFAR10. " + _CLASSES.format("data"),
+    "data": "Class of the images; default leadgrad.data.CIFAR10. " + CLASSES.format("data"),
     "limit": "The split's first images only",
     "convention": "What a unit of ε is: doubled (default; 2/255, as in the paper) or pixel (1/255)",
     "rows": "Such as [FGSM-4-100,IFGSM-8-5]; else all of the table, for tune of table 1",
 }
-_ZOO = {"victims": "{SkipNet: zoo/skipnet38.safetensors, DynConv: zoo/dynconv32.safetensors}"}
+ZOO = {"victims": "{SkipNet: zoo/skipnet38.safetensors, DynConv: zoo/dynconv32.safetensors}"}
 TUNE = Usage(
     "leadgrad tune [--OPTION VALUE ...]",
     "Choose slopes and step sizes on validation images.",
     {
-        "help": _CONFIGURED["help"],
-        **_VICTIMS,
+        "help": CONFIGURED["help"],
+        **VICTIMS,
         "split": "The images to choose on; default validation, of ImageNet tuning",
         "slopes": "To try, [0.1,1,10]; default 12 from 0.0001 to 40",
         "step_sizes_255": "Tune iterative attacks' step too, FGM's with as many tries as LGM's",
         "out": "Directory of the record; default runs/tune",
     },
     "leadgrad tune --data.root data --limit 2000 --out runs/tune",
-    cards=_ZOO,
+    cards=ZOO,
 )
-_OUT = {"out": "Directory of the table and of its cells, each of them a run; default runs/{}"}
-_IMAGES = {
-    "help": _CONFIGURED["help"],
-    **_VICTIMS,
-    "split": "The attacked images; default heldout",
-    "static": "Static nets to show beside; default [zoo/resnet32b.safetensors]",
-    "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation",
-    "ablations": "Rows to add, of [hard,constant,pair,mid,twice,masks]",
-    "cells": 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]',
-    "batch_size": "Default 250",
-    "processes": "Of each attack; default 1",
-    "checks": "Of each run: full, fast (default) or off",
-    "accelerator": "Lightning's; default auto",
-    "publish": "Path without suffix, to write the table to once more, without links to its runs",
-    "out": _OUT["out"].format("table1, or tablestrong"),
-}
-_SCENES = {
-    "help": _CONFIGURED["help"],
-    "victim": "Published weights; default zoo/rooms_minkunet.safetensors, of 5 "
-    "zoo/streets_cylinder3d.safetensors",
-    "data": "Class of the scenes; default leadgrad.data.SyntheticRooms, of 5 leadgrad.data."
-    "SyntheticStreets. " + _CLASSES.format("data"),
-    "limit": "Its first scenes only",
-    "budgets": "ε: 3, 4, 6 and 7 in voxel edges, [0.25,0.5,1]; 5 in metres, [0.01,0.02,0.05,0.1]",
-    "methods": "Rows to measure, [Random,FGM,LGM]; an unknown one lists the table's",
-    "steps": "Evaluations, of all methods",
-    "checks": "Of each run: full, fast (default) or off",
-    "accelerator": "Lightning's; default auto",
-    "out": _OUT["out"].format("scenes, which the tables share"),
-}
-IMAGE_TABLE = Usage(
-    "leadgrad table 1|strong [--OPTION VALUE ...]",
-    "Measure Table I, or the stronger attacks, again. Finished cells are not run again.",
-    _IMAGES,
-    "leadgrad table 1 --data.root data --tuning runs/tune/tuning.json",
-    cards={**_ZOO, "static": "[zoo/resnet32b.safetensors]"},
-)
-IMAGENET_TABLE = replace(
-    IMAGE_TABLE,
-    call="leadgrad table 2 --victims {...} --data CLASS [--OPTION VALUE ...]",
-    purpose="Measure Table II again. Finished cells are not run again.",
-    options={
-        **_IMAGES,
-        "data": "Class of the images. " + _CLASSES.format("data"),
-        "victims": "Columns and their published weights: {SkipNet: mine.safetensors, DynConv: "
-        "other.safetensors}",
-        "split": "The attacked images; default validation",
-        "static": "Static nets to show beside; default none",
-        "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation, "
-        "which has none for I-FGSM",
-        "batch_size": "Default 16",
-        "out": _OUT["out"].format("table2"),
-    },
-    example='leadgrad table 2 --victims "{DynConv: zoo/digits_dynconv14.safetensors}" '
-    "--data leadgrad.data.Digits",
-    required=("victims", "data"),
-    remedy="Table II attacks networks of ImageNet, of which the zoo has none; give your own, each "
-    "with the card that leadgrad publish writes beside it, and their data:\n--victims "
-    '"{SkipNet: skipnet101.safetensors, DynConv: dynconv101.safetensors}" --static '
-    "[resnet101.safetensors] --data CLASS --data.root FOLDER",
-    cards={"victims": "{}", "static": "[]"},
-)
-SCENE_TABLE = Usage(
-    "leadgrad table 3|4|5|6|7 [--OPTION VALUE ...]",
-    "Measure one of the paper's tables of point clouds again. Finished cells are not run again.",
-    _SCENES,
-    "leadgrad table 3 --limit 2 --methods [FGM,LGM]",
-    cards={"victim": "zoo/rooms_minkunet.safetensors"},
-)
-LIDAR_TABLE = replace(SCENE_TABLE, cards={"victim": "zoo/streets_cylinder3d.safetensors"})
-TABLE_USAGES = {
-    **dict.fromkeys(("1", "strong"), IMAGE_TABLE),
-    **dict.fromkeys(("3", "4", "6", "7"), SCENE_TABLE),
-    "2": IMAGENET_TABLE,
-    "5": LIDAR_TABLE,
-}
 FIGURE_2 = Usage(
     "leadgrad figure 2 [--OPTION VALUE ...]",
     "Draw a logit along a line through a gate's decision, with what FGM and LGM see of it.",
     {
-        "help": _CONFIGURED["help"],
+        "help": CONFIGURED["help"],
         "victim": "Published weights; default zoo/digits_dynconv14.safetensors",
-        "data": "Class of its images; default leadgrad.data.Digits. " + _CLASSES.format("data"),
+        "data": "Class of its images; default leadgrad.data.Digits. " + CLASSES.format("data"),
         "split": "Of the images; default test",
         "images": "Its first ones, among which an example is looked for; default 100",
         "slope": "λ of LGM's sigmoid; default 5",
