@@ -13,7 +13,7 @@ the sample alone. Of a budget of B gradients:
    targets: they get the first kind again, from other random starts.
 4. Square, with as many queries of the victim as gradients, asks for no gradient.
 
-A sample leaves when it has fallen. docs/results/standard.md has what each part adds.
+A sample leaves when it has fallen.
 """
 
 from __future__ import annotations
