@@ -12,7 +12,7 @@ from run_config import attack_config, fit_config
 
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.commands.early import check_early
-from leadgrad.pipelines.commands.table_usage import TABLE_USAGES
+from leadgrad.pipelines.commands.table_usage import BOARD, TABLE_USAGES
 from leadgrad.pipelines.commands.usage import FIGURE_USAGES, USAGES
 from leadgrad.victims import SkipNet, save_weights
 
@@ -145,9 +145,10 @@ def keys_of(command, monkeypatch) -> set[str]:
     return {key for key in keys if not key.endswith(".help")}
 
 
-@pytest.mark.parametrize("command", [*USAGES, *TABLE_USAGES, "figure 2"])
+@pytest.mark.parametrize("command", [*USAGES, *TABLE_USAGES, "figure 2", "board"])
 def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
     from leadgrad.pipelines.commands import attack as attack_cli
+    from leadgrad.pipelines.commands import board as board_cli
     from leadgrad.pipelines.commands import figure as figure_cli
     from leadgrad.pipelines.commands import fit as train_cli
     from leadgrad.pipelines.commands import sweep
@@ -160,10 +161,11 @@ def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
         "validate": lambda: train_cli.TrainCLI([]),
         "tune": lambda: tune_cli.main([]),
         "sweep": lambda: sweep.main([]),
+        "board": lambda: board_cli.main([]),
         "figure 2": lambda: figure_cli.main(["2"]),
     }
     keys = keys_of(real.get(command, lambda: table_cli.main([command])), monkeypatch)
-    usage = USAGES.get(command) or TABLE_USAGES.get(command) or FIGURE_USAGES["2"]
+    usage = {**USAGES, **TABLE_USAGES, "figure 2": FIGURE_USAGES["2"], "board": BOARD}[command]
     trainer = {key for key in keys if key.split(".")[0] == "trainer"}
     assert set(usage.options) - {"help_all"} == (keys - trainer) | ({"trainer"} & trainer)
     assert set(usage.required) | set(usage.weights) | set(usage.cards) <= set(usage.options)

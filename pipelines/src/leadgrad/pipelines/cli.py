@@ -32,6 +32,7 @@ COMMANDS = {
     "tune": (f"{_ROOM}.paper.tune_cli", "choose slopes on validation images"),
     "table": (f"{_ROOM}.commands.table", "measure a table of the paper again"),
     "figure": (f"{_ROOM}.commands.figure", "draw a figure of the paper from a run"),
+    "board": (f"{_ROOM}.commands.board", "published victims, frozen and in the worst case"),
     "demo": (f"{_ROOM}.demo.command", "train and attack small victims on real digits"),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from leadgrad.pipelines.commands.table_usage import TABLE_USAGES
+from leadgrad.pipelines.commands.table_usage import BOARD, TABLE_USAGES
 from leadgrad.pipelines.commands.usage import FIGURE_USAGES, USAGES, Usage
 from leadgrad.pipelines.config.nearest import suggestion_of_top
 from leadgrad.pipelines.config.own_files import options
@@ -30,7 +30,7 @@ def check_early(command: str, args: Sequence[str]) -> None:
         ValueError: If a file or folder is not what the command needs.
         FileNotFoundError: If it is missing.
     """
-    usage = USAGES.get(command)
+    usage = BOARD if command == "board" else USAGES.get(command)
     if command == "table" and args:
         usage, args = TABLE_USAGES.get(args[0]), args[1:]
     elif command == "figure" and args and args[0] in FIGURE_USAGES:

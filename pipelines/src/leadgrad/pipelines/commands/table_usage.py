@@ -103,6 +103,26 @@ DEFENCES = Usage(
     "leadgrad table defences --victims [zoo/digits_dynconv14.safetensors] --data Digits",
     cards={"victims": "[]"},
 )
+BOARD = Usage(
+    "leadgrad board [--add [mine.safetensors]] [--OPTION VALUE ...]",
+    "Published victims side by side: their decisions frozen, and the worst case. A victim is taken "
+    "where no check fails and both its runs verify.",
+    {
+        "help": CONFIGURED["help"],
+        "add": "Weights with cards; without, the page is written again",
+        "board": "Path of the page, without suffix; default docs/results/board",
+        **{
+            name: DEFENCES.options[name]
+            for name in ("data", "split", "limit", "eps_255", "batch_size", "processes", "checks")
+        },
+        "evaluations": "Gradients with frozen decisions; default 100",
+        "budget": DEFENCES.options["budget"],
+        "accelerator": _IMAGES["accelerator"],
+        "out": "Directory of the runs; default runs/board",
+    },
+    "leadgrad board --add [zoo/digits_dynconv14.safetensors] --data Digits --board runs/board/page",
+    cards={"add": "[]"},
+)
 TABLE_USAGES = {
     **dict.fromkeys(("1", "strong"), IMAGE_TABLE),
     **dict.fromkeys(("3", "4", "6", "7"), SCENE_TABLE),

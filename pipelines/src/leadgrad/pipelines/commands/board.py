@@ -1,0 +1,86 @@
+"""``leadgrad board``: adds victims to a board, and writes its page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.api.cells import Campaign
+from leadgrad.pipelines.checks import Level
+from leadgrad.pipelines.paper.board import BoardError, as_json, cells, entry, merged, read, sheet
+from leadgrad.pipelines.paper.options import DATA
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.victims.weights.atomic import write_atomically
+
+
+def parser() -> ArgumentParser:
+    """The command's options."""
+    made = ArgumentParser(
+        prog="leadgrad board",
+        description="Published victims side by side: frozen decisions, and the worst case",
+    )
+    made.add_argument(
+        "--add", type=list[str], default=[], help="Weights with cards; without, the page alone"
+    )
+    made.add_argument(
+        "--board", type=str, default="docs/results/board", help="Path of the page, without suffix"
+    )
+    made.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
+    made.add_argument("--split", type=str, default="test", help="The attacked split")
+    made.add_argument("--limit", type=int | None, default=None, help="Its first images only")
+    made.add_argument("--eps_255", type=float, default=8.0, help="In pixel levels")
+    made.add_argument("--evaluations", type=int, default=100, help="Gradients, frozen")
+    made.add_argument("--budget", type=int, default=1000, help="Gradients of Standard")
+    made.add_argument("--batch_size", type=int, default=128)
+    made.add_argument("--processes", type=int, default=1, help="Of each attack")
+    made.add_argument("--checks", type=Level, default="fast", help="Of each run")
+    made.add_argument("--accelerator", type=str, default="auto")
+    made.add_argument("--out", type=str, default="runs/board", help="Directory of the runs")
+    return made
+
+
+def main(args: Sequence[str]) -> int:
+    """Runs the command; 1 if a victim is not taken.
+
+    Raises:
+        BoardError: If the board is damaged.
+    """
+    command = parser()
+    options = command.parse_args(list(args))
+    target = Path(options.board)
+    file = target.with_name(f"{target.name}.json")
+    entries, cost = read(file), (options.eps_255, options.evaluations, options.budget)
+    node = yaml.safe_load(command.dump(options, skip_unset=False))["data"]
+    arguments = {
+        **node.get("init_args", {}),
+        "attack_split": options.split,
+        "limit": options.limit,
+        "batch_size": options.batch_size,
+    }
+    campaign = Campaign(
+        Path(options.out),
+        {"class_path": node["class_path"], "init_args": arguments},
+        options.checks,
+        {"accelerator": options.accelerator},
+        options.processes,
+    )
+    cards, console, refused = [Card.read(path) for path in options.add], Console(), False
+    campaign.run([cell for card in cards for cell in cells(card, *cost)], console)
+    for card in cards:
+        try:
+            entries = merged(entries, [entry(campaign, card, *cost)])
+        except BoardError as error:
+            print(f"error: {error}", file=sys.stderr)
+            refused = True
+    made = sheet(entries)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, as_json(entries))
+    made.write(target.parent, target.name, linked=False)
+    made.show(console)
+    return int(refused)

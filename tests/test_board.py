@@ -1,0 +1,86 @@
+"""``leadgrad board``: an entry is made by running, and taken only if it can be trusted."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.paper.board import Entry, merged, read
+
+ZOO = Path(__file__).parents[1] / "zoo"
+LINE = "board --data leadgrad.data.Digits --limit 24 --evaluations 10 --budget 20 --eps_255 16"
+LINE += " --accelerator cpu"
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """Folder of a board with the zoo's small DynConv."""
+    folder = tmp_path_factory.mktemp("board")
+    for suffix in ("safetensors", "json"):
+        shutil.copy(ZOO / f"digits_dynconv14.{suffix}", folder)
+    assert main(line(folder)) == 0
+    return folder
+
+
+def line(folder, weights="digits_dynconv14.safetensors"):
+    more = ["--add", f"[{folder / weights}]", "--board", str(folder / "board")]
+    return [*LINE.split(), *more, "--out", str(folder / "runs")]
+
+
+def test_an_entry_holds_what_was_measured(board):
+    (entry,) = read(board / "board.json")
+    card = json.loads((board / "digits_dynconv14.json").read_text())
+    assert entry.sha256 == card["sha256"]
+    assert entry.family == "DynConv"
+    assert entry.worst <= entry.frozen <= entry.clean
+    results = [
+        json.loads(path.read_text()) for path in sorted((board / "runs").rglob("results.json"))
+    ]
+    assert [own["digest"] for own in results] == entry.digests
+    assert [round(own["adversarial_accuracy"], 3) for own in results] == [entry.frozen, entry.worst]
+    assert entry.data["count"] == 24
+    page = (board / "board.md").read_text()
+    assert "digits_dynconv14" in page
+    assert f"{entry.worst:.2f}" in page
+    assert "overstated" in (board / "board.html").read_text()
+
+
+def test_adding_again_replaces(board, capsys):
+    before = read(board / "board.json")
+    assert main(line(board)) == 0
+    assert [each.place for each in read(board / "board.json")] == [each.place for each in before]
+    assert main([*LINE.split(), "--board", str(board / "board")]) == 0, "the page alone"
+    assert read(board / "board.json") == before
+
+
+def test_a_card_that_claims_another_accuracy_is_not_taken(board, capsys):
+    for suffix in ("safetensors", "json"):
+        shutil.copy(ZOO / f"digits_dynconv14.{suffix}", board / f"claims.{suffix}")
+    card = json.loads((board / "claims.json").read_text())
+    for split in card["accuracy"].values():
+        split["right"] -= 3
+    (board / "claims.json").write_text(json.dumps(card))
+    status = main([*line(board, "claims.safetensors"), "--limit", "null"])
+    assert status == 1
+    assert "claims is not taken: C5" in capsys.readouterr().err
+    assert {each.name for each in read(board / "board.json")} == {"digits_dynconv14"}
+
+
+def test_a_damaged_board_is_named(tmp_path, capsys):
+    (tmp_path / "board.json").write_text("[{}]")
+    assert main([*LINE.split(), "--board", str(tmp_path / "board")]) == 1
+    assert "is no board" in capsys.readouterr().err
+    assert (tmp_path / "board.json").read_text() == "[{}]"
+
+
+def test_one_entry_per_weights_images_and_budget():
+    def made(**changes):
+        values = dict.fromkeys(Entry.__dataclass_fields__, "")
+        values |= {"sha256": "a", "data": {"sha256": "d"}, "eps_255": 8.0, "worst": 10.0}
+        return Entry(**{**values, **changes})
+
+    old = [made(), made(sha256="b", worst=30.0)]
+    assert merged(old, [made(worst=20.0)]) == [old[1], made(worst=20.0)]
+    assert len(merged(old, [made(eps_255=4.0)])) == 3
