@@ -29,6 +29,7 @@ from leadgrad.victims.networks.layers import (
     stage_geometry,
 )
 from leadgrad.victims.networks.network import GatedNetwork
+from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.gates import Gate, record_occupancies
 from leadgrad.victims.training.base import Batch
 from leadgrad.victims.training.classifier import Classifier
@@ -99,6 +100,7 @@ class EarlyExit(GatedNetwork):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
+        check_sizes(num_classes=num_classes, image_size=image_size)
         super().__init__()
         plan = stage_geometry(depth)
         n = len(plan) // 3
