@@ -48,7 +48,9 @@ def figure6_parser() -> ArgumentParser:
     parser.add_argument(
         "--voxel_slopes", type=list[float], default=[5.0, 10.0, 20.0, 40.0], help="λ of voxels'"
     )
-    parser.add_argument("--out", type=str, default="figure6.png", help="The PNG")
+    parser.add_argument(
+        "--out", type=str, default="figure6.png", help="The picture, in its suffix's format"
+    )
     return parser
 
 
@@ -72,7 +74,8 @@ def figure7_parser() -> ArgumentParser:
         "--out",
         type=str | None,
         default=None,
-        help="The PNG, beside which a .csv gets the numbers; LGM_RUN/figure7.png if not given",
+        help="The picture, in its suffix's format, beside which a .csv gets the numbers; "
+        "LGM_RUN/figure7.png if not given",
     )
     return parser
 
@@ -87,7 +90,10 @@ def figure9_parser() -> ArgumentParser:
     parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
     parser.add_argument("--scene", type=int, default=0, help="Its position in the attacked split")
     parser.add_argument(
-        "--out", type=str | None, default=None, help="The PNG; RUN_DIR/figure9.png if not given"
+        "--out",
+        type=str | None,
+        default=None,
+        help="The picture, in its suffix's format; RUN_DIR/figure9.png if not given",
     )
     return parser
 

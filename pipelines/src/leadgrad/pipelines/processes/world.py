@@ -47,7 +47,8 @@ def _refuse_a_kept_store(environment: Mapping[str, str]) -> None:
             f"torchrun's --max-restarts is {restarts}, but its processes share one store, in which "
             "a second attempt finds the addresses of the first and may hang; set "
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment of torchrun on every node, "
-            "with --rdzv-backend=c10d or --standalone (docs/machines.md), or leave --max-restarts out"
+            "with --rdzv-backend=c10d or --standalone, or leave --max-restarts out "
+            "(docs/machines.md)"
         )
 
 
