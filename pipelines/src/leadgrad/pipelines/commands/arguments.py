@@ -11,7 +11,14 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 KindName = Literal[
-    "cifar10", "imagenet", "scannet-raw", "scannet", "s3dis-raw", "s3dis", "semantickitti"
+    "cifar10",
+    "imagenet",
+    "image-folder",
+    "scannet-raw",
+    "scannet",
+    "s3dis-raw",
+    "s3dis",
+    "semantickitti",
 ]
 """Of a data folder."""
 
@@ -121,7 +128,8 @@ def verify_data_parser() -> ArgumentParser:
     """Of ``leadgrad verify-data``."""
     parser = ArgumentParser(
         prog="leadgrad verify-data",
-        description="Check a folder of CIFAR-10, ImageNet, ScanNet, S3DIS or SemanticKITTI",
+        description="Check a folder of CIFAR-10, ImageNet, images by class, ScanNet, S3DIS or "
+        "SemanticKITTI",
     )
     parser.add_argument("root", type=str, help="The folder; of CIFAR-10 its parent will do too")
     parser.add_argument(
@@ -136,7 +144,8 @@ def verify_data_parser() -> ArgumentParser:
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="Decode every image of ImageNet (hours), not only its header",
+        help="Decode every image (hours for ImageNet), not only its header; bytes zeroed in the "
+        "middle of a JPEG do not show even so",
     )
     return parser
 
