@@ -58,7 +58,10 @@ def test_c5_no_better_than_chance(right, verdict):
 
 
 def test_c5_asks_for_chance_without_a_card():
-    checks = run_checks(subject(network()), "fast", reported(right=3))
+    told = []
+    checks = run_checks(subject(network()), "fast", reported(right=3), told.append)
+    computed = {check.id for check in checks} - {"C6", "C21"}  # those are only read
+    assert computed <= set(told), "each is told of before it is made"
     (check,) = [check for check in checks if check.name == "clean accuracy above chance"]
     assert check.verdict == "WARN"
 

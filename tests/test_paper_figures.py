@@ -246,8 +246,22 @@ def test_figure_6(tmp_path, capsys):
     assert f"figure: {out}" in capsys.readouterr().out
     with Image.open(out) as image:
         assert min(image.size) > 500
+    for name, start in (("six.pdf", b"%PDF-"), ("six.SVG", b"<?xml")):
+        assert main(["figure", "6", f"--out={out.with_name(name)}"]) == 0
+        assert out.with_name(name).read_bytes().startswith(start)
     assert main(["figure", "6", "--slopes=[-1]", f"--out={out}"]) == 1
     assert "slope must be finite and at least 0, got -1" in capsys.readouterr().err
+
+
+def test_suffixes_of_no_format_are_refused_before_the_work(runs, tmp_path, capsys):
+    victim = ROOT / "zoo" / "digits_dynconv14.safetensors"
+    for figure in (["2", f"--victim={victim}"], ["6"], ["7", *map(str, runs["SkipNet"])]):
+        out = tmp_path / "new" / f"{figure[0]}.csv"
+        assert main(["figure", *figure, f"--out={out}"]) == 1
+        said = capsys.readouterr().err
+        assert f"{out} ends in .csv, which is no format of a picture; end it in one of " in said
+        assert ".pdf, " in said
+        assert not out.parent.exists()
 
 
 def test_gradients_of_relations_are_by_the_place():

@@ -340,6 +340,18 @@ def test_table_2_on_other_data_has_the_papers_numbers_and_says_what_is_not_docum
     assert attack.threat.valid_ratio == 0.005
 
 
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_a_column_that_the_paper_lacks_is_refused_at_once(number, victims, tmp_path, capsys):
+    given, *more = victims
+    options = [given.replace('"DynConv"', '"DinConv"'), *more, f"--out={tmp_path / 'out'}"]
+    assert main(["table", number, *options]) == 1
+    assert (
+        "There is no victim column 'DinConv'; the nearest valid one is 'DynConv'; --victims takes "
+        "SkipNet, DynConv\n" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_table_2_is_the_papers():
     table = TABLES["2"]
     assert [row.eps_255 for row in table.rows] == [1, 2, 4, 8, *[16] * 5]

@@ -124,10 +124,31 @@ def test_a_part_of_the_set_is_checked(tmp_path, capsys):
 
 def test_options_of_imagenet_are_refused_elsewhere(tmp_path, capsys):
     (tmp_path / "Area_1" / "office_1").mkdir(parents=True)
-    assert main(["verify-data", str(tmp_path), "--decode"]) == 1
-    assert "taken for s3dis-raw; --classes and --decode are for imagenet" in (
-        capsys.readouterr().err
-    )
+    for option, kinds in (("--decode", "imagenet and image-folder"), ("--classes=x", "imagenet\n")):
+        assert main(["verify-data", str(tmp_path), option]) == 1
+        name = option.split("=")[0]
+        assert f"taken for s3dis-raw; {name} is for {kinds}" in capsys.readouterr().err
+
+
+def test_a_folder_of_ones_own_images_is_checked(tmp_path, capsys):
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        (tmp_path / split / "cat" / "1.jpg").write_bytes(jpeg(1))
+    status, lines = verify(capsys, tmp_path, "--decode")
+    assert (status, lines[0]) == (0, f"{tmp_path}: checked as image-folder")
+    bad = tmp_path / "test" / "cat" / "2.jpg"
+    bad.write_bytes(jpeg(2)[:300])
+    status, lines = verify(capsys, tmp_path)
+    assert (status, lines[-1]) == (1, "1 problems, 0 notes")
+    assert lines[1].startswith(f"problem: {bad}: cannot be decoded")
+
+
+def test_a_missing_source_is_named_as_what_it_holds(capsys):
+    for kind, content in (("imagenet", "archives"), ("s3dis", "raw scans")):
+        assert main(["prepare", kind, "--source=/nowhere", "--root=/nowhere/ready"]) == 1
+        assert f"there is no folder /nowhere; give the one that holds the {content}" in (
+            capsys.readouterr().err
+        )
 
 
 @pytest.mark.parametrize(("kind", "split"), [("ImageNet", "tuning"), ("CIFAR10", "validation")])

@@ -117,6 +117,10 @@ def test_figure_9(run, tmp_path, capsys):
     assert main(["figure", "9", str(run.path), "--scene", "1", "--out", str(out)]) == 0
     with Image.open(out) as picture:
         assert min(picture.size) > 800
+    assert main(["figure", "9", str(run.path), "--out", str(tmp_path / "scene.pdf")]) == 0
+    assert (tmp_path / "scene.pdf").read_bytes().startswith(b"%PDF-")
+    assert main(["figure", "9", str(run.path), "--out", str(tmp_path / "scene.csv")]) == 1
+    assert "scene.csv ends in .csv, which is no format of a picture" in capsys.readouterr().err
     assert main(["figure", "9", str(run.path), "--scene", "2"]) == 1
     assert "has no scene 2; choose from 0 to 1" in capsys.readouterr().err
     assert main(["figure", "8"]) == 2

@@ -1,14 +1,18 @@
 """Printing never ends a run: not on a terminal of few characters, not into a closed pipe."""
 
+import io
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from run_config import arguments, attack_config
 from run_processes import PATIENCE, start_script
 
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.runs import progress
 from leadgrad.pipelines.runs.directory import RunDirectory
 
 TERMINALS = {
@@ -62,6 +66,22 @@ def printing(**options):
         check=False,
         **options,
     )
+
+
+def test_parts_of_long_work_are_told(monkeypatch):
+    """In place on a terminal; elsewhere a line, once there was silence for long."""
+    shown = io.StringIO()
+    with progress.telling("work", Console(file=shown, force_terminal=True)) as tell:
+        tell("C1")
+    assert "work: C1" in shown.getvalue()
+    for quiet_s, lines in ((1e9, 0), (0, 2)):
+        monkeypatch.setattr(progress, "QUIET_S", quiet_s)
+        said = io.StringIO()
+        with progress.telling("work", Console(file=said)) as tell:
+            tell("C1")
+            tell("C2")
+        assert said.getvalue().count("\n") == lines
+    assert re.match(r"work: C1, \d+ s after their start\nwork: C2, ", said.getvalue())
 
 
 def test_a_reader_that_has_gone():

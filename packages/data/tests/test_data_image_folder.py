@@ -11,6 +11,8 @@ from PIL import Image
 from leadgrad.data import ImageFolder, check_batch
 from leadgrad.data.class_folders import list_images
 from leadgrad.data.contract import DataSetError
+from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.image_folder_verify import find_image_folder_problems
 from leadgrad.data.path_list import PathList
 
 SIZE = {"image_size": 24, "resize": 27}
@@ -133,6 +135,11 @@ def sort_nothing(root):
     write_photograph(root / "val" / "1.jpg")
 
 
+def empty_class(root):
+    for path in (root / "val" / "a").iterdir():
+        path.unlink()
+
+
 def take_away(root):
     (root / "train").rename(root / "trained")
     (root / "val").rename(root / "valid")
@@ -142,6 +149,7 @@ WRONG = {
     "a class of validation alone": (add_class, r"val/c is a class that .*train lacks; add"),
     "two folders of one split": (lambda r: (r / "validation").mkdir(), r"holds both val/ and"),
     "no split": (take_away, r"none of train/, val/, validation/, test/; put"),
+    "no image of a class": (empty_class, r"val/a holds no image; restore the images, or remove"),
     "unsorted": (sort_nothing, r"no folder with an image, but 1 images that are sorted into none"),
 }
 
@@ -172,8 +180,41 @@ def test_a_damaged_file_is_named(root, content):
     path = root / "val" / "a" / "ILSVRC2012_val_00000099.JPEG"
     write_photograph(path)
     path.write_bytes(path.read_bytes()[:400] if content == "half" else content)
-    with pytest.raises(DataSetError, match=rf"{path} is missing or no image .*restore it"):
+    with pytest.raises(
+        DataSetError, match=rf"{path} is missing .*; restore .* `leadgrad verify-data`"
+    ):
         served(ImageFolder(root, **SIZE).predict_dataloader())
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_every_fault_of_a_folder_is_named(root, decode):
+    told = []
+    assert find_image_folder_problems(root, decode=decode, tell=told.append) == FolderReport((), ())
+    assert told[0] == "train/B, folder 1 of 3"
+    cut, text = root / "val" / "a" / "x.jpg", root / "train" / "b" / "x.png"
+    write_photograph(cut).write_bytes(cut.read_bytes()[:-40])
+    text.write_text("no image")
+    write_photograph(root / "val" / "c" / "1.jpg")
+    write_photograph(root / "val" / "loose.jpg")
+    for path in (root / "val" / "b").iterdir():
+        path.unlink()
+    (root / "val" / "b" / "notes.txt").write_text("x")
+    report = find_image_folder_problems(root, decode=decode)
+    words = (
+        f"{text}: cannot be decoded (cannot identify image file",
+        f"{cut}: cannot be decoded (image file is truncated",
+        f"{root}/val/b: holds no image; restore it",
+        f"{root}/val/c: is a class that {root}/train lacks",
+        f"{root}/val: 1 images lie in no class folder, the first is loose.jpg",
+    )
+    assert len(report.problems) == len(words)
+    assert all(p.startswith(word) for p, word in zip(report.problems, words, strict=True))
+    assert report.notes == (
+        f"{root}/val/b/notes.txt: is no image by its name and will not be served",
+    )
+    (root / "validation").mkdir()
+    (problem,) = find_image_folder_problems(root).problems
+    assert "holds both val/ and validation/" in problem
 
 
 def test_paths_in_little_memory():

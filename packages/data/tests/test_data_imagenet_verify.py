@@ -8,9 +8,10 @@ from made_imagenet import WNIDS, write_download
 from made_photographs import write_class_list, write_folders, write_photograph
 from PIL import Image
 
+from leadgrad.data.class_folders_verify import find_fault
 from leadgrad.data.imagenet import UNFINISHED
 from leadgrad.data.imagenet_prepare import prepare_imagenet
-from leadgrad.data.imagenet_verify import find_fault, find_imagenet_problems
+from leadgrad.data.imagenet_verify import find_imagenet_problems
 
 SYNSETS = ("n01440764", "n01443537")
 
@@ -84,6 +85,9 @@ def test_a_wrong_class_file(root, tmp_path):
     assert "ImageNet's classes are numbered 0..999 by sorted synset" in problem
     (problem,) = find_imagenet_problems(root).problems
     assert "holds folders of 2 synsets" in problem
+    assert "(classes=, or --classes of verify-data)" in problem
+    (problem,) = find_imagenet_problems(root, classes=tmp_path / "gone.csv").problems
+    assert problem == f"there is no class file {tmp_path}/gone.csv; give the path of one"
     (problem,) = find_imagenet_problems(root / "nowhere").problems
     assert "holds neither train/ nor val/" in problem
 

@@ -157,8 +157,9 @@ def test_colour_alone_does_not_tell_the_classes_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"points": 10}, "points must be in 1000..1000000, got 10"),
-        ({"train_rooms": 0}, "train_rooms must be at least 1, got 0"),
+        ({"points": 10}, "points must be a whole number in 1000..1000000, got 10"),
+        ({"points": 2000.5}, "points must be a whole number in 1000..1000000, got 2000.5"),
+        ({"train_rooms": 0}, "train_rooms must be a whole number of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size"),
     ],
 )

@@ -233,8 +233,10 @@ def test_neither_height_nor_remission_alone_tells_the_classes_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"columns": 10}, r"columns must be in 90\.\.4000, got 10"),
-        ({"train_streets": 0}, "train_streets must be at least 1, got 0"),
+        ({"columns": 10}, r"columns must be a whole number in 90\.\.4000, got 10"),
+        ({"columns": 100.5}, r"columns must be a whole number in 90\.\.4000, got 100.5"),
+        ({"train_streets": 0}, "train_streets must be a whole number of at least 1, got 0"),
+        ({"test_streets": 1.5}, "test_streets must be a whole number of at least 1, got 1.5"),
         ({"batch_size": 0}, "batch_size"),
     ],
 )

@@ -57,6 +57,20 @@ def scan(count=150, seed=0):
     return coords, torch.rand(count, 1, dtype=torch.float64, generator=generator)
 
 
+@pytest.mark.parametrize("method", [FGM(), VoxelLGM()])
+def test_points_of_another_dtype_are_refused_by_name(method):
+    network = small().float()
+    coords, features = scan()
+    with gradient_method(network, method, Reach(0.05, 0.05, coords.float())):
+        assert network(coords.float(), features.float()).dtype == torch.float32
+        for given in ((coords, features.float()), (coords.float(), features)):
+            words = "come to torch.float64, but the network is torch.float32; convert the network"
+            with pytest.raises(TypeError, match=words):
+                network(*given)
+    with pytest.raises(TypeError, match=r"but the network is torch\.float64"):
+        network.double()(coords.float(), features.float())
+
+
 def test_parameters_of_the_published_network():
     network = Cylinder3D()
     assert sum(p.numel() for p in network.parameters()) == 55_853_366

@@ -106,6 +106,7 @@ def test_other_names_are_taken_in_order_if_that_is_asked_for(tmp_path):
     ("name", "message"),
     [
         ("resnet11", "did you mean .*resnet"),
+        ("resnet18.foo", r"no tag 'foo' of resnet18; choose from resnet18\..*, resnet18.tv_in1k"),
         ("resnet101.tv_in2k", "resnet101.tv_in1k"),
         ("hf_hub:someone/something", "no classifier 'hf_hub:someone/something'"),
     ],

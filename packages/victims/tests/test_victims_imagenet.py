@@ -149,6 +149,16 @@ def kept(network):
     ]
 
 
+@pytest.mark.parametrize("stages", [(), 3, "34", (3.0, 4), (1,) * 10, (True, 1)])
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_stages_that_are_none_are_refused_by_name(family, stages):
+    with pytest.raises(ValueError, match="stages must list the blocks of 1 to 9 stages"):
+        family(stages)
+    for name in ("num_classes", "image_size"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got 0"):
+            family((1,), width=4, **{name: 0})
+
+
 def test_stages_are_checked():
     with pytest.raises(ValueError, match=r"stages=\(3, 0\).*ResNet-101 has"):
         SkipNetImageNet((3, 0))

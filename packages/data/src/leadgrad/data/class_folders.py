@@ -75,10 +75,12 @@ def list_split(split: Path, numbers: dict[str, int]) -> Listing:
         Its images, in torchvision's order.
 
     Raises:
-        DataSetError: A folder is none of the classes, cannot be read, or there is no image.
+        DataSetError: A folder is none of the classes, cannot be read or holds no image, or there is
+            no image at all.
     """
     names: list[str] = []
     labels: list[int] = []
+    empty: list[str] = []
     for folder in class_folders(split):
         if folder not in numbers:
             raise DataSetError(
@@ -86,6 +88,8 @@ def list_split(split: Path, numbers: dict[str, int]) -> Listing:
                 "elsewhere, or number it too"
             )
         images, _ = list_images(split / folder)
+        if not images:
+            empty.append(folder)
         names.extend(f"{folder}/{image}" for image in images)
         labels.extend([numbers[folder]] * len(images))
     if not names:
@@ -95,6 +99,12 @@ def list_split(split: Path, numbers: dict[str, int]) -> Listing:
             + (f", but {loose} images that are sorted into none" if loose else "")
             + "; give each class a folder, of ImageNet's archives "
             "`leadgrad prepare imagenet` does that"
+        )
+    if empty:
+        raise DataSetError(
+            f"{split / empty[0]} holds no image"
+            + (f", nor do {len(empty) - 1} more class folders" if len(empty) > 1 else "")
+            + "; restore the images, or remove the folder"
         )
     return Listing(PathList(names, split), np.array(labels, dtype=np.int64))
 

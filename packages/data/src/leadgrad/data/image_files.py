@@ -103,7 +103,10 @@ class ImageFiles(ImageSource):
             with Image.open(path) as file:
                 made = make(file.convert("RGB"), self.image_size)
         except UNREADABLE as error:
-            raise DataSetError(f"{path} is missing or no image ({error}); restore it") from error
+            raise DataSetError(
+                f"{path} is missing or no image ({error}); restore it, and let `leadgrad "
+                "verify-data` list all such files of the folder"
+            ) from error
         pixels = np.asarray(made)
         if pixels.shape != (self.image_size, self.image_size, 3):
             raise DataSetError(

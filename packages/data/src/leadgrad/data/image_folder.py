@@ -13,7 +13,8 @@ from leadgrad.data.photographs import Photographs
 from leadgrad.data.resize_crop import Interpolation
 from leadgrad.data.strangers import own_entries
 
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+"""Split of each folder's name."""
 
 
 class ImageFolder(Photographs):
@@ -54,7 +55,7 @@ class ImageFolder(Photographs):
         resize: int = 256,
         interpolation: Interpolation = "bilinear",
     ) -> None:
-        self._folders = _find_splits(Path(root))
+        self._folders = find_splits(Path(root))
         self.split_names = tuple(self._folders)
         self.class_names = _find_classes(self._folders)
         self.num_classes = len(self.class_names)
@@ -74,7 +75,7 @@ class ImageFolder(Photographs):
         """List the images of one split, which are read when they are asked for.
 
         Raises:
-            DataSetError: There are none.
+            DataSetError: There are none, or a class folder holds none.
         """
         numbers = {folder: number for number, folder in enumerate(self.class_names)}
         return self._files(list_split(self._folders[name], numbers))
@@ -84,10 +85,15 @@ class ImageFolder(Photographs):
         return self._sequential("test" if "test" in self.split_names else "validation")
 
 
-def _find_splits(root: Path) -> dict[str, Path]:
+def find_splits(root: Path) -> dict[str, Path]:
+    """Return the folders of the splits that there are.
+
+    Raises:
+        DataSetError: There is none, or two for one split.
+    """
     found: dict[str, Path] = {}
     entries = {entry.name: entry for entry in own_entries(root) if entry.is_dir()}
-    for folder, split in _SPLITS.items():
+    for folder, split in SPLITS.items():
         if folder in entries:
             if split in found:
                 raise DataSetError(
@@ -96,7 +102,7 @@ def _find_splits(root: Path) -> dict[str, Path]:
             found[split] = entries[folder]
     if not found:
         raise DataSetError(
-            f"{root} holds none of {', '.join(f'{name}/' for name in _SPLITS)}; put the class "
+            f"{root} holds none of {', '.join(f'{name}/' for name in SPLITS)}; put the class "
             "folders of each split into one of these"
         )
     return found

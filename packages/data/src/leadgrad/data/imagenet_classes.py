@@ -83,8 +83,9 @@ def find_classes(
     if len(found) != NUM_CLASSES:
         raise DataSetError(
             f"{root} holds folders of {len(found)} synsets, which tell their classes' numbers only "
-            f"if there are {NUM_CLASSES}; pass classes=, a file that lists all synsets in order, "
-            "or ImageFolder to number those that there are"
+            f"if there are {NUM_CLASSES}; give a class file that lists all synsets in order "
+            "(classes=, or --classes of verify-data), or take ImageFolder, which numbers those "
+            "that there are"
         )
     return ImageNetClasses.of({synset: number for number, synset in enumerate(found)}, {}, {})
 
@@ -103,6 +104,8 @@ def read_class_file(path: Path) -> ImageNetClasses:
         DataSetError: It cannot be read, is of none of these forms, holds no synset or a number
             that is no class's, contradicts itself, or does not number the synsets in their order.
     """
+    if not path.is_file():
+        raise DataSetError(f"there is no class file {path}; give the path of one")
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _READERS.get(path.suffix.lower(), _read_lines)(text)

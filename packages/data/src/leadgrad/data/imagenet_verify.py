@@ -1,23 +1,17 @@
 """Checks a folder of ImageNet's photographs and names everything that is wrong with it."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from PIL import Image
-
-from leadgrad.data.class_folders import class_folders, list_images, list_loose
+from leadgrad.data.class_folders_verify import check_class_folders
 from leadgrad.data.contract import DataSetError
-from leadgrad.data.folder_report import FolderReport, one_line
-from leadgrad.data.image_files import UNREADABLE
+from leadgrad.data.folder_report import FolderReport
 from leadgrad.data.imagenet import check_finished, find_splits
 from leadgrad.data.imagenet_classes import NUM_CLASSES, SYNSET, ImageNetClasses, find_classes
 
 OFFICIAL = {"train": 1_281_167, "validation": 50_000}
 """Images of each split of ILSVRC 2012."""
 _PER_CLASS = OFFICIAL["validation"] // NUM_CLASSES
-_END_OF_JPEG = b"\xff\xd9"
 
 
 def find_imagenet_problems(
@@ -33,7 +27,9 @@ def find_imagenet_problems(
         root: Folder that holds ``train`` and ``val``, or one of them.
         classes: Class file, as of `ImageNet`.
         decode: Decode every image, which takes hours for all of ImageNet, instead of its header
-            and, of a JPEG, the mark at its end. A file without that mark is always decoded.
+            and, of a JPEG, the mark at its end. A file without that mark is always decoded. Bytes
+            in the middle of a JPEG that were zeroed or changed are mostly decoded too, to other
+            pixels: no check without the files' digests sees them.
         tell: Told now and then what is being looked at.
 
     Returns:
@@ -59,93 +55,21 @@ def find_imagenet_problems(
         known = find_classes(root, splits.values(), classes)
     except DataSetError as error:
         problems.append(str(error))
+
+    def strange(folder: str) -> str | None:
+        listed = known is None or folder in known.numbers
+        if listed and SYNSET.fullmatch(folder):
+            return None
+        return "is no synset of the classes; move it away"
+
     for name, split in splits.items():
-        counts: dict[str, int] = {}
-        for folder, found in _check_split(split, known, decode, tell):
-            counts[folder] = found.count
-            problems.extend(found.problems)
-            notes.extend(found.notes)
-        loose = list_loose(split)
-        if loose:
-            problems.append(
-                f"{split}: {len(loose)} images lie in no class folder, the first is "
-                f"{loose[0].name}; sort them, of the official archives `leadgrad prepare "
-                "imagenet` does"
-            )
+        counts, found = check_class_folders(split, strange, decode=decode, tell=tell)
+        problems.extend(found.problems)
+        notes.extend(found.notes)
         told = _check_counts(name, split, counts, known)
         problems.extend(told.problems)
         notes.extend(told.notes)
     return FolderReport(tuple(problems), tuple(notes))
-
-
-class _Folder:
-    """What one class folder holds."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-
-
-def _check_split(
-    split: Path,
-    known: ImageNetClasses | None,
-    decode: bool,
-    tell: Callable[[str], None] | None,
-) -> Iterator[tuple[str, _Folder]]:
-    folders = class_folders(split)
-    # Pillow lets other threads run while it decodes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for place, name in enumerate(folders):
-            if tell is not None:
-                tell(f"{split.name}/{name}, folder {place + 1} of {len(folders)}")
-            found = _Folder()
-            try:
-                images, others = list_images(split / name)
-            except DataSetError as error:
-                images, others = [], []
-                found.problems.append(str(error))
-            found.count = len(images)
-            strange = known is not None and name not in known.numbers
-            if strange or not SYNSET.fullmatch(name):
-                found.problems.append(f"{split / name}: is no synset of the classes; move it away")
-            elif not images:
-                found.problems.append(f"{split / name}: holds no image; restore it")
-            found.notes.extend(
-                f"{split / name / other}: is no image by its name and will not be served"
-                for other in others
-            )
-            paths = [split / name / image for image in images]
-            faults = pool.map(lambda path: find_fault(path, decode=decode), paths)
-            found.problems.extend(fault for fault in faults if fault is not None)
-            yield name, found
-
-
-def find_fault(path: Path, *, decode: bool) -> str | None:
-    """Say what is wrong with an image file.
-
-    Args:
-        path: The file.
-        decode: Decode it, whatever its beginning and end look like.
-
-    Returns:
-        A line with the path and a remedy, or None.
-    """
-    try:
-        if path.stat().st_size == 0:
-            return f"{path}: is empty; restore it"
-        with Image.open(path) as image:
-            if decode or image.format != "JPEG" or not _ends(path):
-                image.convert("RGB")
-    except UNREADABLE as error:
-        return f"{path}: cannot be decoded ({one_line(error)}); restore it"
-    return None
-
-
-def _ends(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-len(_END_OF_JPEG), os.SEEK_END)
-        return file.read() == _END_OF_JPEG
 
 
 def _check_counts(

@@ -74,12 +74,14 @@ class SyntheticRooms(SceneDataModule):
             attack_split=attack_split,
             max_points=max_points,
         )
-        if not _POINTS[0] <= points <= _POINTS[1]:
-            raise ValueError(f"points must be in {_POINTS[0]}..{_POINTS[1]}, got {points}")
+        if not isinstance(points, int) or not _POINTS[0] <= points <= _POINTS[1]:
+            raise ValueError(
+                f"points must be a whole number in {_POINTS[0]}..{_POINTS[1]}, got {points}"
+            )
         self.rooms = {"train": train_rooms, "validation": validation_rooms, "test": test_rooms}
         for name, count in self.rooms.items():
-            if count < 1:
-                raise ValueError(f"{name}_rooms must be at least 1, got {count}")
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name}_rooms must be a whole number of at least 1, got {count}")
         self.points = points
         self.data_seed = data_seed
 

@@ -72,16 +72,20 @@ class SyntheticStreets(SceneDataModule):
             attack_split=attack_split,
             max_points=max_points,
         )
-        if not _COLUMNS[0] <= columns <= _COLUMNS[1]:
-            raise ValueError(f"columns must be in {_COLUMNS[0]}..{_COLUMNS[1]}, got {columns}")
+        if not isinstance(columns, int) or not _COLUMNS[0] <= columns <= _COLUMNS[1]:
+            raise ValueError(
+                f"columns must be a whole number in {_COLUMNS[0]}..{_COLUMNS[1]}, got {columns}"
+            )
         self.streets = {
             "train": train_streets,
             "validation": validation_streets,
             "test": test_streets,
         }
         for name, count in self.streets.items():
-            if count < 1:
-                raise ValueError(f"{name}_streets must be at least 1, got {count}")
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(
+                    f"{name}_streets must be a whole number of at least 1, got {count}"
+                )
         self.columns = columns
         self.data_seed = data_seed
         self.augmented = augmented

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.checks.comparison import Reported, TuningRecord
@@ -21,6 +22,7 @@ from leadgrad.pipelines.checks.running import run_checks
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import LEVELS, Check, Level
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.runs.progress import telling
 from leadgrad.pipelines.runs.zoo import Card
 
 FILE = "checks.json"
@@ -126,7 +128,8 @@ def computed(
     module.to(device)
     try:
         static = None if twin is None else twin.load().to(device)
-        checks = run_checks(Subject.of_run(run, module, static), level, reported)
+        with telling("sanity checks", Console(stderr=True)) as tell:
+            checks = run_checks(Subject.of_run(run, module, static), level, reported, tell)
     finally:
         module.to(home)
     return Checked(level, checks, tuning, None if twin is None else twin.content["sha256"])

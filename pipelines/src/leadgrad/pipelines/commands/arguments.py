@@ -11,7 +11,14 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 KindName = Literal[
-    "cifar10", "imagenet", "scannet-raw", "scannet", "s3dis-raw", "s3dis", "semantickitti"
+    "cifar10",
+    "imagenet",
+    "image-folder",
+    "scannet-raw",
+    "scannet",
+    "s3dis-raw",
+    "s3dis",
+    "semantickitti",
 ]
 """Of a data folder."""
 
@@ -48,7 +55,9 @@ def figure6_parser() -> ArgumentParser:
     parser.add_argument(
         "--voxel_slopes", type=list[float], default=[5.0, 10.0, 20.0, 40.0], help="λ of voxels'"
     )
-    parser.add_argument("--out", type=str, default="figure6.png", help="The PNG")
+    parser.add_argument(
+        "--out", type=str, default="figure6.png", help="The picture, in its suffix's format"
+    )
     return parser
 
 
@@ -72,7 +81,8 @@ def figure7_parser() -> ArgumentParser:
         "--out",
         type=str | None,
         default=None,
-        help="The PNG, beside which a .csv gets the numbers; LGM_RUN/figure7.png if not given",
+        help="The picture, in its suffix's format, beside which a .csv gets the numbers; "
+        "LGM_RUN/figure7.png if not given",
     )
     return parser
 
@@ -87,7 +97,10 @@ def figure9_parser() -> ArgumentParser:
     parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
     parser.add_argument("--scene", type=int, default=0, help="Its position in the attacked split")
     parser.add_argument(
-        "--out", type=str | None, default=None, help="The PNG; RUN_DIR/figure9.png if not given"
+        "--out",
+        type=str | None,
+        default=None,
+        help="The picture, in its suffix's format; RUN_DIR/figure9.png if not given",
     )
     return parser
 
@@ -115,7 +128,8 @@ def verify_data_parser() -> ArgumentParser:
     """Of ``leadgrad verify-data``."""
     parser = ArgumentParser(
         prog="leadgrad verify-data",
-        description="Check a folder of CIFAR-10, ImageNet, ScanNet, S3DIS or SemanticKITTI",
+        description="Check a folder of CIFAR-10, ImageNet, images by class, ScanNet, S3DIS or "
+        "SemanticKITTI",
     )
     parser.add_argument("root", type=str, help="The folder; of CIFAR-10 its parent will do too")
     parser.add_argument(
@@ -130,7 +144,8 @@ def verify_data_parser() -> ArgumentParser:
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="Decode every image of ImageNet (hours), not only its header",
+        help="Decode every image (hours for ImageNet), not only its header; bytes zeroed in the "
+        "middle of a JPEG do not show even so",
     )
     return parser
 

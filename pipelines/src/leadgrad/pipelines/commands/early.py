@@ -156,7 +156,8 @@ def _check_paths(command: str, args: Sequence[str]) -> None:
     elif command == "verify-data":
         _require_folder(chosen.root, "data")
     elif command == "prepare":
-        _require_folder(chosen[chosen.dataset].source, "raw scans")
+        content = "archives" if chosen.dataset == "imagenet" else "raw scans"
+        _require_folder(chosen[chosen.dataset].source, content)
 
 
 def _require_folder(path: str, content: str) -> None:

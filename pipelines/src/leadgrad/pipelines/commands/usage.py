@@ -207,7 +207,7 @@ FIGURE_2 = Usage(
         "images": "Its first ones, among which an example is looked for; default 100",
         "slope": "λ of LGM's sigmoid; default 5",
         "step_255": "Of both methods, in pixel levels; default 1",
-        "out": "The PNG, beside which a .csv gets the line; default figure2.png",
+        "out": "The picture, in its suffix's format, with a .csv beside it; default figure2.png",
     },
     "leadgrad figure 2 --victim zoo/skipnet38.safetensors --data CIFAR10 --data.root data",
     cards={"victim": "zoo/digits_dynconv14.safetensors"},

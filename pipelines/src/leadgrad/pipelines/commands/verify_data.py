@@ -12,7 +12,10 @@ from rich.console import Console
 
 from leadgrad.data.cifar_files import find_layout
 from leadgrad.data.cifar_verify import find_problems
+from leadgrad.data.class_folders import SUFFIXES
 from leadgrad.data.folder_report import FolderReport
+from leadgrad.data.image_folder import SPLITS
+from leadgrad.data.image_folder_verify import find_image_folder_problems
 from leadgrad.data.imagenet import FOLDERS, UNFINISHED
 from leadgrad.data.imagenet_classes import SYNSET
 from leadgrad.data.imagenet_verify import find_imagenet_problems
@@ -38,7 +41,7 @@ class Kind:
     """
 
     looks_like: Callable[[Path], bool]
-    check: Callable[[Path], FolderReport]
+    check: Callable[..., FolderReport]
     signs: str
 
 
@@ -46,6 +49,13 @@ def _imagenet(root: Path) -> bool:
     splits = [root / name for names in FOLDERS.values() for name in names]
     found = any(SYNSET.fullmatch(path.name) for split in splits for path in split.glob("n*"))
     return found or (root / UNFINISHED).is_file()
+
+
+def _image_folder(root: Path) -> bool:
+    folders = [path for split in SPLITS for path in (root / split).glob("*") if path.is_dir()]
+    if any(SYNSET.fullmatch(path.name) for path in folders):
+        return False
+    return any(path.suffix.lower() in SUFFIXES for folder in folders for path in folder.iterdir())
 
 
 def _raw_scannet(root: Path) -> bool:
@@ -83,6 +93,9 @@ KINDS: dict[KindName, Kind] = {
         lambda root: find_layout(root) is not None, find_problems, "cifar-10-batches-*/ or a batch"
     ),
     "imagenet": Kind(_imagenet, find_imagenet_problems, "train/nNNNNNNNN/ or val/nNNNNNNNN/"),
+    "image-folder": Kind(
+        _image_folder, find_image_folder_problems, "train/CLASS/, val/CLASS/ or test/CLASS/"
+    ),
     "scannet-raw": Kind(_raw_scannet, verify_raw_scannet, "scene*/ or scans/scene*/"),
     "scannet": Kind(
         _prepared("ScanNet", "scene*.ply"), verify_scannet, f"{INDEX_NAME} of ScanNet, scene*.ply"
@@ -120,15 +133,16 @@ def main(args: Sequence[str]) -> int:
     check = KINDS[kind].check
     console = Console()
     status = console.status(f"reading {kind}")
-    if kind == "imagenet":
+    if options.classes is not None and kind != "imagenet":
+        raise KindError(f"{root} was taken for {kind}; --classes is for imagenet")
+    if options.decode and kind not in ("imagenet", "image-folder"):
+        raise KindError(f"{root} was taken for {kind}; --decode is for imagenet and image-folder")
+    if kind in ("imagenet", "image-folder"):
         check = partial(
-            find_imagenet_problems,
-            classes=options.classes,
-            decode=options.decode,
-            tell=lambda words: status.update(f"reading {words}"),
+            check, decode=options.decode, tell=lambda words: status.update(f"reading {words}")
         )
-    elif options.classes is not None or options.decode:
-        raise KindError(f"{root} was taken for {kind}; --classes and --decode are for imagenet")
+    if kind == "imagenet":
+        check = partial(check, classes=options.classes)
     console.print(f"{root}: checked as {kind}", markup=False, soft_wrap=True)
     with status:
         report = check(root)

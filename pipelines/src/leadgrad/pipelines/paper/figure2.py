@@ -20,7 +20,7 @@ from leadgrad.pipelines.paper.gate_line import (
     pieces,
 )
 from leadgrad.pipelines.report.curves import COLOURS
-from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.report.pictures import figure_bytes, figure_format
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.weights.atomic import write_atomically
 
@@ -57,14 +57,15 @@ def figure2(card: Card, data: ImageDataModule, split: str, settings: Settings, p
         data: Its images.
         split: Of them.
         settings: Number of images, slope and step.
-        path: Of the PNG.
+        path: Of the picture, in the format of its suffix.
 
     Returns:
         How typical the example is, in words.
 
     Raises:
-        ValueError: If there is no example.
+        ValueError: If there is no example, or no such format.
     """
+    figure_format(path)  # before the work
     batch = next(data.batches(split, settings.images, count=settings.images))
     victim = card.load()
     images, labels, slope, step = batch["image"], batch["label"], settings.slope, settings.step_255
@@ -80,7 +81,7 @@ def figure2(card: Card, data: ImageDataModule, split: str, settings: Settings, p
     where = f"image {one.image} of {type(data).__name__}'s {split} split, class {name}"
     title = f"{card.name}, {where}: unit {one.unit} of gate {one.gate + 1}\n{said}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, _drawn(one, line, settings, title))
+    write_atomically(path, figure_bytes(_drawn(one, line, settings, title), path))
     write_atomically(path.with_suffix(".csv"), table(line).encode())
     return said
 
@@ -96,7 +97,7 @@ def table(line: Line) -> str:
     return buffer.getvalue()
 
 
-def _drawn(one: Candidate, line: Line, settings: Settings, title: str) -> bytes:
+def _drawn(one: Candidate, line: Line, settings: Settings, title: str) -> Figure:
     figure = Figure(figsize=(9.5, 7.6), layout="constrained")
     figure.suptitle(title, fontsize=10)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
@@ -129,7 +130,7 @@ def _drawn(one: Candidate, line: Line, settings: Settings, title: str) -> bytes:
             axes.axvline(crossing, color="gray", linestyle=":", linewidth=1, label=label)
         axes.spines[["top", "right"]].set_visible(False)
     above.legend(loc="best", frameon=False, fontsize=8)
-    return figure_png(figure)
+    return figure
 
 
 def _step(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from leadgrad.pipelines.report.curves import COLOURS
-from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.report.pictures import figure_bytes
 from leadgrad.victims import Constant, RelativeSigmoid, Sigmoid
 from leadgrad.victims.occupancy.relations import RBF, BilinearInterpolation
 from leadgrad.victims.occupancy.surrogates import Surrogate
@@ -33,10 +33,10 @@ def figure6(slopes: Sequence[float], voxel_slopes: Sequence[float], path: Path) 
     Args:
         slopes: λ of the sigmoids in place of a gate's step.
         voxel_slopes: λ of those in place of a voxel's, whose margins are in voxel edges.
-        path: Of the PNG.
+        path: Of the picture, in the format of its suffix.
 
     Raises:
-        ValueError: If a slope is not finite and at least 0.
+        ValueError: If a slope is not finite and at least 0, or there is no such format.
     """
     gates: dict[str, Surrogate] = {f"Sigmoid, λ = {one:g}": Sigmoid(one) for one in slopes}
     gates["RelativeSigmoid, λ = 5, a unit alone"] = RelativeSigmoid(5.0)
@@ -59,8 +59,9 @@ def figure6(slopes: Sequence[float], voxel_slopes: Sequence[float], path: Path) 
         xlabel="distance from the voxel's centre, voxel edges",
         ylabel="d relation / d place",
     )
+    content = figure_bytes(figure, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, figure_png(figure))
+    write_atomically(path, content)
 
 
 def _draw(

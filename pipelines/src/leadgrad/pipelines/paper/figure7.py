@@ -26,7 +26,7 @@ from leadgrad.pipelines.paper.execution_rates import (
     shown,
 )
 from leadgrad.pipelines.paper.point_labels import label_points
-from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.report.pictures import figure_bytes, figure_format
 from leadgrad.pipelines.report.words import class_name
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.records import BatchRecord
@@ -47,8 +47,8 @@ def figure7(
     Args:
         fgm: A finished run under FGM.
         lgm: One under LGM, of the same attack on the same victim and images.
-        path: Of the PNG. The numbers have its name with ``.csv``; where gates decide maps, a second
-            picture has it with ``-maps`` added.
+        path: Of the picture, in the format of its suffix. The numbers have its name with ``.csv``;
+            where gates decide maps, a second picture has it with ``-maps`` added.
         groups_file: As of ``class_groups``.
 
     Returns:
@@ -56,19 +56,20 @@ def figure7(
 
     Raises:
         RunError: If the runs cannot stand beside each other.
-        ValueError: If the file of groups does not fit.
+        ValueError: If the file of groups does not fit, or there is no such format.
     """
+    figure_format(path)  # before the work
     classes = fgm.run()["classes"]
     groups = class_groups(classes, groups_file)
     made, decided = panels({METHODS[0]: fgm, METHODS[1]: lgm})
     title = _title(fgm, len(decided[METHODS[0]].label))
     path.parent.mkdir(parents=True, exist_ok=True)
     written = [path, path.with_suffix(".csv")]
-    write_atomically(path, _matrices(made, classes, groups, title))
+    write_atomically(path, figure_bytes(_matrices(made, classes, groups, title), path))
     write_atomically(written[1], table(made, classes, groups).encode())
     if decided[METHODS[0]].maps:
         written.append(path.with_name(f"{path.stem}-maps{path.suffix}"))
-        write_atomically(written[-1], _maps(decided, title))
+        write_atomically(written[-1], figure_bytes(_maps(decided, title), path))
     return written
 
 
@@ -106,7 +107,7 @@ def table(made: Sequence[Panel], classes: Sequence[str], groups: Groups) -> str:
     return buffer.getvalue()
 
 
-def _matrices(made: Sequence[Panel], classes: Sequence[str], groups: Groups, title: str) -> bytes:
+def _matrices(made: Sequence[Panel], classes: Sequence[str], groups: Groups, title: str) -> Figure:
     """Heat maps above, scatters below."""
     few = len(classes) <= FEW
     alone = all(len(members) == 1 for members in groups.values())
@@ -140,7 +141,7 @@ def _matrices(made: Sequence[Panel], classes: Sequence[str], groups: Groups, tit
             for name, colour in colours.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False)
-    return figure_png(figure)
+    return figure
 
 
 def _scatter(
@@ -198,7 +199,7 @@ def _label_rows(
         label.set_color(colours[name])
 
 
-def _maps(decided: Mapping[str, Decided], title: str) -> bytes:
+def _maps(decided: Mapping[str, Decided], title: str) -> Figure:
     """The mean mask of each gate that decides one: before, after, and what was changed."""
     frozen = decided[METHODS[0]]
     gates = list(frozen.maps)
@@ -233,4 +234,4 @@ def _maps(decided: Mapping[str, Decided], title: str) -> bytes:
     assert differences is not None
     figure.colorbar(shares, ax=list(panels_[:3].flat), label="share executed")
     figure.colorbar(differences, ax=list(panels_[3:].flat), label="change")
-    return figure_png(figure)
+    return figure

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from leadgrad.data import SceneDataModule
 from leadgrad.pipelines.attack.task import task_of_run
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.report.pictures import figure_png
+from leadgrad.pipelines.report.pictures import figure_bytes, figure_format
 from leadgrad.pipelines.runs.directory import RunError
 from leadgrad.pipelines.tasks.scenes.close_up import close_ups
 from leadgrad.pipelines.tasks.scenes.pictures import BACKGROUND, IGNORED
@@ -22,8 +22,8 @@ from leadgrad.pipelines.tasks.scenes.words import percent
 from leadgrad.victims.weights.atomic import write_atomically
 
 
-def figure(record: SceneRecord, title: str, data: SceneDataModule) -> bytes:
-    """The picture as a PNG.
+def figure(record: SceneRecord, title: str, data: SceneDataModule) -> Figure:
+    """The picture.
 
     Args:
         record: The scene.
@@ -64,7 +64,7 @@ def figure(record: SceneRecord, title: str, data: SceneDataModule) -> bytes:
         frameon=False,
         fontsize=8,
     )
-    return figure_png(made)
+    return made
 
 
 def draw(run: SceneRun, scene: int, path: Path) -> None:
@@ -73,11 +73,13 @@ def draw(run: SceneRun, scene: int, path: Path) -> None:
     Args:
         run: Of a finished attack.
         scene: Its position in the attacked split.
-        path: Of the PNG.
+        path: Of the picture, in the format of its suffix.
 
     Raises:
         RunError: If the run is not of scenes, is damaged, or has no such scene.
+        ValueError: If there is no such format.
     """
+    figure_format(path)  # before the work
     results = run.results()
     if not issubclass(task_of_run(run).record, SceneBatch):
         raise RunError(f"{run.path} holds an attack on {results['inputs']}; figure 9 is of scenes")
@@ -88,4 +90,4 @@ def draw(run: SceneRun, scene: int, path: Path) -> None:
     title = f"{results['names'][scene]}, ε = {results['threat']['init_args']['eps_m']:g} m"
     made = figure(record, title, instantiate(run.run()["config"]["data"]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, made)
+    write_atomically(path, figure_bytes(made, path))

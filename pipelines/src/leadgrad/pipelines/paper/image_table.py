@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -13,6 +13,7 @@ from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.attack.task import Difference
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.nearest import suggestion
 from leadgrad.pipelines.paper.cells import AUTOMATIC, selected
 from leadgrad.pipelines.paper.figures import gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import TABLES, ImageTable
@@ -139,6 +140,7 @@ def main(args: Sequence[str]) -> int:
         help="Path without suffix, to write the table to once more, without links to its runs",
     )
     options = parser.parse_args(rest)
+    _require_columns(table, options.victims)
     plan = _plan(table, Task.of(parser, options, table.rows), options)
     data = {**plan.task.data, "init_args": {**plan.task.data["init_args"]}}
     data["init_args"]["batch_size"] = options.batch_size
@@ -159,6 +161,17 @@ def main(args: Sequence[str]) -> int:
     made.show(console)
     console.print(f"page: {campaign.directory / f'table{name}.html'}")
     return 0
+
+
+def _require_columns(table: ImageTable, names: Iterable[str]) -> None:
+    """Refuses a column that the paper does not have, before any cell is attacked."""
+    known = table.columns()
+    for name in names:
+        if name not in known:
+            columns = ", ".join(known)
+            raise ValueError(
+                f"{suggestion(name, known, kind='victim column')}; --victims takes {columns}"
+            )
 
 
 def _plan(table: ImageTable, task: Task, options: Namespace) -> Plan:

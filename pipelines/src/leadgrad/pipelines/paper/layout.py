@@ -12,7 +12,7 @@ import yaml
 
 from leadgrad import attacks
 from leadgrad.attacks import Attack, PixelLinf, SignGradientAttack
-from leadgrad.pipelines.paper.printed import value
+from leadgrad.pipelines.paper.printed import printed, value
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,11 @@ class ImageTable:
     chosen_on: str = "CIFAR-10's test set"
     batch_size: int = 250
     notes: tuple[str, ...] = ()
+
+    def columns(self) -> list[str]:
+        """The paper's names of the adaptive victims, without their depths."""
+        led = [one.victim for one in printed() if (one.table, one.method) == (self.printed, "LGM")]
+        return list(dict.fromkeys(name.partition("-")[0] for name in led))
 
     def accuracy(self, victim: str, row: Row | None = None, method: str = "") -> float | None:
         """The accuracy that the paper prints; None if it has no such number.

@@ -22,11 +22,34 @@ def world_options(environment: Mapping[str, str] = os.environ) -> dict[str, int]
     """The trainer's ``devices`` and ``num_nodes`` where another program has started the processes.
 
     torchrun tells both; of srun's tasks Lightning must be told itself (docs/machines.md).
+
+    Raises:
+        ValueError: If torchrun may start the processes again on a store that it does not empty.
     """
     if "TORCHELASTIC_RUN_ID" not in environment:
         return {}
     local, world = int(environment["LOCAL_WORLD_SIZE"]), int(environment["WORLD_SIZE"])
+    if world > 1:
+        _refuse_a_kept_store(environment)
     return {"devices": local, "num_nodes": world // local}
+
+
+def _refuse_a_kept_store(environment: Mapping[str, str]) -> None:
+    """Refuses restarts in which a process may read the address of one that has ended.
+
+    torchrun (torch 2.15) keeps one store for all attempts, with one set of keys: whoever starts
+    first reads where the others of the last attempt were, and is refused, or waits for 30 minutes
+    (pytorch/pytorch issue 135712). Without sharing, each attempt has a store of its own.
+    """
+    restarts = environment.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    if int(restarts) > 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") == str(True):
+        raise ValueError(
+            f"torchrun's --max-restarts is {restarts}, but its processes share one store, in which "
+            "a second attempt finds the addresses of the first and may hang; set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment of torchrun on every node, "
+            "with --rdzv-backend=c10d or --standalone, or leave --max-restarts out "
+            "(docs/machines.md)"
+        )
 
 
 def refuse_inner_processes(processes: int, environment: Mapping[str, str] = os.environ) -> None:

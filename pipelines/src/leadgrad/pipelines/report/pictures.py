@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,6 +23,33 @@ def figure_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def figure_format(path: Path) -> str:
+    """The format that a file's suffix names.
+
+    Raises:
+        ValueError: If matplotlib writes none of that suffix.
+    """
+    known = Figure().canvas.get_supported_filetypes()
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in known:
+        raise ValueError(
+            f"{path} ends in {path.suffix or 'no suffix'}, which is no format of a picture; end it "
+            f"in one of {', '.join(f'.{name}' for name in sorted(known))}"
+        )
+    return suffix
+
+
+def figure_bytes(figure: Figure, path: Path) -> bytes:
+    """A figure as the bytes of a file of this name, in the format of its suffix.
+
+    Raises:
+        ValueError: If matplotlib writes none of that suffix.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=figure_format(path), dpi=120)
     return buffer.getvalue()
 
 

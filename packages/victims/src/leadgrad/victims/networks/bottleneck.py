@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.layers import Projection, ResidualBlock, strided
+from leadgrad.victims.networks.sizes import whole
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 EXPANSION = 4  # a block's outer channels per inner one
 STAGES_101 = (3, 4, 23, 3)
+MOST_STAGES = 9  # published names have one digit for the stage
 
 
 class Bottleneck(ResidualBlock):
@@ -87,12 +89,14 @@ def places(stages: Sequence[int], width: int) -> list[Place]:
         width: Inner channels of the first stage.
 
     Raises:
-        ValueError: If a stage has no block, or there is no stage or no channel.
+        ValueError: If stages are no list of numbers of blocks, or there is no channel.
     """
-    if not stages or min(stages) < 1 or width < 1:
+    listed = isinstance(stages, Sequence) and 1 <= len(stages) <= MOST_STAGES
+    if not listed or not all(map(whole, stages)) or not whole(width):
         raise ValueError(
-            "stages must have at least one block each and width one channel, got "
-            f"stages={tuple(stages)} and width={width}; ResNet-101 has {STAGES_101} and 64"
+            f"stages must list the blocks of 1 to {MOST_STAGES} stages, whole numbers of at least "
+            f"1, as width must be one, got stages={stages!r} and width={width!r}; ResNet-101 has "
+            f"{STAGES_101} and 64"
         )
     found, channels = [], width
     for stage, count in enumerate(stages):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.cylinder_blocks import (
@@ -196,7 +197,16 @@ class Cylinder3D(nn.Module):
 
         Returns:
             Shape: (N, num_classes).
+
+        Raises:
+            TypeError: If coords and features together are of another dtype than the network.
         """
+        given, own = torch.promote_types(coords.dtype, features.dtype), self._dtype()
+        if given != own:
+            raise TypeError(
+                f"coords are {coords.dtype} and features {features.dtype}, which come to {given}, "
+                f"but the network is {own}; convert the network or its input with .to(dtype)"
+            )
         cells = self.partition(coords, features, scene)
         return self.cell_logits(cells)[cells.own]
 
@@ -205,6 +215,9 @@ class Cylinder3D(nn.Module):
         feats = self.cylinder_3d_generator(cells)
         logits: Tensor = self.cylinder_3d_spconv_seg(feats, cells.geometry)
         return logits
+
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     @property
     def effective_parameters(self) -> int:

@@ -29,6 +29,7 @@ from leadgrad.victims.networks.layers import (
     strided,
 )
 from leadgrad.victims.networks.network import Counting
+from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.gates import Gate
 
 
@@ -275,6 +276,7 @@ class DynConv(MaskedResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
+        check_sizes(num_classes=num_classes)
         super().__init__(image_size, stages=3)
         self.normalize = Normalize(mean, std)
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)

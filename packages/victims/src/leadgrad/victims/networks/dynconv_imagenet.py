@@ -22,6 +22,7 @@ from leadgrad.victims.networks.bottleneck import (
 )
 from leadgrad.victims.networks.dynconv import MaskedBlock, MaskedResNet, MaskUnit
 from leadgrad.victims.networks.layers import Normalize, init_fan_out
+from leadgrad.victims.networks.sizes import check_sizes
 
 
 class DynConvBottleneck(MaskedBlock, Bottleneck):
@@ -60,7 +61,7 @@ class DynConvImageNet(MaskedResNet):
         image_size: Height and width that ``conditional_macs_total`` counts for.
 
     Raises:
-        ValueError: If a stage has no block.
+        ValueError: If a stage has no block, or a size is no whole number of at least 1.
     """
 
     pools = True
@@ -75,8 +76,9 @@ class DynConvImageNet(MaskedResNet):
         std: Sequence[float] = IMAGENET_STD,
         image_size: int = 224,
     ) -> None:
-        super().__init__(image_size, len(stages))
+        check_sizes(num_classes=num_classes)
         plan = places(stages, width)
+        super().__init__(image_size, len(stages))
         self.normalize = Normalize(mean, std)
         self.conv1 = stem_conv(width)
         self.bn1 = nn.BatchNorm2d(width)

@@ -26,6 +26,7 @@ from leadgrad.victims.networks.layers import (
     init_fan_out,
     stage_geometry,
 )
+from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.gates import record_occupancies
 from leadgrad.victims.training.base import Batch
 from leadgrad.victims.training.classifier import Classifier
@@ -68,6 +69,7 @@ class EarlyExit(ExitNetwork):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
+        check_sizes(num_classes=num_classes, image_size=image_size)
         super().__init__()
         plan = stage_geometry(depth)
         n = len(plan) // 3

@@ -126,6 +126,12 @@ def _check_name(name: str, timm: ModuleType) -> None:
     known = sorted({*timm.list_models(), *timm.list_pretrained()})
     if name in known:
         return
+    base, _, tag = name.partition(".")
+    tags = [other for other in known if other.startswith(f"{base}.")]
+    if tag and tags:
+        raise ValueError(
+            f"timm {timm.__version__} has no tag {tag!r} of {base}; choose from {', '.join(tags)}"
+        )
     near = difflib.get_close_matches(name, known, 5, 0.5)
     meant = f"did you mean {', '.join(near)}?" if near else "no name is near it:"
     raise ValueError(

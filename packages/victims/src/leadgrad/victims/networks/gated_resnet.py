@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from leadgrad.victims.networks.layers import Normalize, strided
 from leadgrad.victims.networks.network import GatedNetwork
+from leadgrad.victims.networks.sizes import check_sizes
 
 
 class GatedResNet(GatedNetwork):
@@ -16,6 +17,9 @@ class GatedResNet(GatedNetwork):
 
     Args:
         image_size: Height and width of the images that costs are counted for; others work too.
+
+    Raises:
+        ValueError: If it is no whole number of at least 1.
     """
 
     foldable: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"),)
@@ -29,6 +33,7 @@ class GatedResNet(GatedNetwork):
     fc: nn.Linear
 
     def __init__(self, image_size: int) -> None:
+        check_sizes(image_size=image_size)
         super().__init__()
         self.image_size = image_size
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leadgrad.victims.networks.sizes import whole
+
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (
     0.2023,
@@ -168,8 +170,8 @@ def blocks_per_stage(depth: int) -> int:
     Raises:
         ValueError: If no whole n of at least 1 gives this depth.
     """
-    if depth < 8 or (depth - 2) % 6:
-        raise ValueError(f"depth must be 6n + 2 (8, 14, 20, 32, 110, ...), got {depth}")
+    if not whole(depth) or depth < 8 or (depth - 2) % 6:
+        raise ValueError(f"depth must be 6n + 2 (8, 14, 20, 32, 110, ...), got {depth!r}")
     return (depth - 2) // 6
 
 

@@ -23,6 +23,7 @@ from leadgrad.victims.networks.layers import (
     init_fan_out,
     stage_geometry,
 )
+from leadgrad.victims.networks.sizes import check_sizes
 
 Rule = Literal["entropy", "confidence"]
 
@@ -67,6 +68,7 @@ class MultiExit(ExitNetwork):
         image_size: int = 32,
     ) -> None:
         super().__init__()
+        check_sizes(depth=depth, num_classes=num_classes, image_size=image_size)
         per_group, plan = blocks_per_stage(depth), stage_geometry(depth)
         early = _published_exits(per_group) if exits is None else tuple(exits)
         _check(early, len(plan), num_classes, rule, threshold, rest)

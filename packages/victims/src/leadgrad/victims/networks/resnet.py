@@ -20,6 +20,7 @@ from leadgrad.victims.networks.layers import (
     Projection,
     stage_geometry,
 )
+from leadgrad.victims.networks.sizes import check_sizes
 
 
 class ResNet(nn.Module):
@@ -36,7 +37,7 @@ class ResNet(nn.Module):
         std: Likewise.
 
     Raises:
-        ValueError: If depth is not 6n + 2 or the shortcut is neither A nor B.
+        ValueError: If depth is not 6n + 2, the shortcut is neither A nor B, or there is no class.
     """
 
     foldable: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"),)
@@ -53,6 +54,7 @@ class ResNet(nn.Module):
         super().__init__()
         if shortcut not in ("A", "B"):
             raise ValueError(f'shortcut must be "A" or "B", got {shortcut!r}')
+        check_sizes(num_classes=num_classes)
         self.normalize = Normalize(mean, std)
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)

@@ -25,6 +25,7 @@ from leadgrad.victims.networks.layers import (
     stage_geometry,
     strided,
 )
+from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.gates import Gate
 
 EMBEDDING = 10  # width of the gate's embeddings and of its LSTM, as published
@@ -177,6 +178,7 @@ class SkipNet(SkippingResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
+        check_sizes(num_classes=num_classes)
         super().__init__(image_size)
         self.normalize = Normalize(mean, std)
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)

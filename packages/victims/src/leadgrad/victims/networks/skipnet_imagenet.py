@@ -21,6 +21,7 @@ from leadgrad.victims.networks.bottleneck import (
     stem_conv,
 )
 from leadgrad.victims.networks.layers import Normalize, init_fan_out
+from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.networks.skipnet import RecurrentController, SkippingResNet
 from leadgrad.victims.occupancy.gates import Gate
 
@@ -40,7 +41,7 @@ class SkipNetImageNet(SkippingResNet):
         image_size: Height and width that ``conditional_macs`` counts for.
 
     Raises:
-        ValueError: If a stage has no block.
+        ValueError: If a stage has no block, or a size is no whole number of at least 1.
     """
 
     pools = True
@@ -55,8 +56,9 @@ class SkipNetImageNet(SkippingResNet):
         std: Sequence[float] = IMAGENET_STD,
         image_size: int = 224,
     ) -> None:
-        super().__init__(image_size)
+        check_sizes(num_classes=num_classes)
         plan = places(stages, width)
+        super().__init__(image_size)
         self.normalize = Normalize(mean, std)
         self.conv1 = stem_conv(width)
         self.bn1 = nn.BatchNorm2d(width)

@@ -9,11 +9,11 @@ both names.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TypeVar
 
 import torch
@@ -31,6 +31,7 @@ from leadgrad.victims.weights.state_tensors import (
     serialised,
     unexpanded,
 )
+from leadgrad.victims.weights.torch_files import torch_content
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -156,7 +157,9 @@ def _read(path: Path, sha256: str | None) -> Mapping[str, object]:
     try:
         if path.suffix == ".safetensors":
             return safetensors_load(data)
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        content = torch_content(data)
+    except UnpicklingError as error:
+        raise CheckpointError(f"{path} was refused: {error}") from None
     except Exception as error:  # a damaged pickle fails in any way: KeyError, struct.error, ...
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(
