@@ -8,6 +8,7 @@ import yaml
 from run_config import QUIET, arguments, attack, changed, node, threat
 
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.runs.zoo import Card
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "digits_early_exit.yaml"
 NETWORK = {"depth": 8, "exits": [1, 2], "threshold": 0.3}
@@ -34,6 +35,19 @@ def zoo(tmp_path_factory):
     target = folder / "early.safetensors"
     assert main(["publish", str(folder / "fit"), str(target), "--device", "a test's CPU"]) == 0
     return target
+
+
+def test_a_threshold_is_chosen_when_it_is_published(zoo, tmp_path):
+    target = tmp_path / "half.safetensors"
+    fit = str(zoo.parent / "fit")
+    line = ["publish", fit, str(target), "--device", "a test's CPU", "--compute_share", "0.5"]
+    assert main(line) == 0
+    own, as_trained = (json.loads(path.with_suffix(".json").read_text()) for path in (target, zoo))
+    chosen = own["network"]["init_args"].pop("threshold")
+    assert chosen != as_trained["network"]["init_args"].pop("threshold")
+    assert own["network"] == as_trained["network"]
+    assert own["sha256"] == as_trained["sha256"]
+    assert Card.read(target).load().threshold == chosen
 
 
 def attack_config(zoo, method, steps=3, **settings):

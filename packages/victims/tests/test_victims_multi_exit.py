@@ -20,6 +20,7 @@ from leadgrad.victims import (
     record_decisions,
     record_occupancies,
 )
+from leadgrad.victims.networks.exit_threshold import calibrated_threshold
 
 ALL = (1, 2, 3, 4, 5)
 
@@ -169,6 +170,21 @@ def test_unled_has_the_values_without_the_leading():
     assert not torch.allclose(gradients[0], gradients[1])
     assert not torch.allclose(gradients[1], gradients[2])
     assert not Unled(led).leads
+
+
+@pytest.mark.parametrize(("rule", "share"), [("entropy", 0.5), ("confidence", 0.3)])
+def test_a_threshold_is_chosen_for_a_share_of_the_compute(rule, share):
+    made = network(1.2 if rule == "entropy" else 0.5, rule=rule)
+    before, x = made.threshold, images(32)
+    threshold = calibrated_threshold(made, [x[:20], x[20:]], share)
+    assert made.threshold == before
+    made.threshold = threshold
+    with record_occupancies(made) as record:
+        made(x)
+    found = float(made.conditional_macs(record).double().mean()) / made.conditional_macs_total()
+    assert found == pytest.approx(share, abs=1 / 32)
+    with pytest.raises(ValueError, match=r"must lie in \(0, 1\), got 1"):
+        calibrated_threshold(made, [x], 1.0)
 
 
 def test_costs_are_the_macs_of_what_runs_behind_each_exit():

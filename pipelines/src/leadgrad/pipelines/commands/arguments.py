@@ -121,6 +121,13 @@ def publish_parser() -> ArgumentParser:
         default="last",
         help="After the last epoch, or after the one that did best on validation",
     )
+    parser.add_argument(
+        "--compute_share",
+        type=float | None,
+        default=None,
+        help="Of a network of exits: choose its threshold on validation images so that it "
+        "executes this share of its conditional compute",
+    )
     return parser
 
 

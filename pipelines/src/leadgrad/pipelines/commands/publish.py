@@ -21,10 +21,13 @@ from leadgrad.pipelines.runs.sources import own_modules
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.training.adversarial import network_node
 from leadgrad.victims import load_published, prepare_for_attack, save_weights
+from leadgrad.victims.networks.exit_threshold import calibrated_threshold
+from leadgrad.victims.networks.exits import ExitNetwork
 from leadgrad.victims.weights.atomic import write_atomically
 from leadgrad.victims.weights.checkpoints import card_path
 
 TRAINED_ON = ("train",)
+CALIBRATED_BY = 250  # images a batch
 COMPARED = 4  # samples, when weights are read back
 
 
@@ -67,6 +70,7 @@ def publish(
     device: str,
     published: float | None = None,
     checkpoint: Literal["last", "best"] = "last",
+    compute_share: float | None = None,
 ) -> dict[str, Any]:
     """Writes a finished fit's weights to ``target``, and the card beside them.
 
@@ -79,6 +83,9 @@ def publish(
             percent, for C5.
         checkpoint: Whether the weights are those after the last epoch, or after the epoch that did
             best on validation (early stopping).
+        compute_share: Of a network of exits, the share of its conditional compute that it is to
+            execute on the images set aside for choices; its threshold is chosen there. None: as it
+            was trained.
 
     Returns:
         The card.
@@ -105,8 +112,10 @@ def publish(
         }
     else:
         load_published(network, run.path / "weights.safetensors", sha256=trained)
-    victim = prepare_for_attack(network.eval())
     data = instantiate(fit["fingerprint"]["data"], **({} if root is None else {"root": root}))
+    if compute_share is not None:
+        node = _calibrated(network.eval(), node, data, compute_share)
+    victim = prepare_for_attack(network.eval())
     task = task_of(data)
     accuracy, manifests, costs = {}, {}, {}
     data.limit = None  # of attacks; a card is about all samples
@@ -139,6 +148,23 @@ def publish(
     write_atomically(card_path(goal), json.dumps(card, indent=2).encode() + b"\n")
     check_published(goal, victim, task, data)
     return card
+
+
+def _calibrated(network: nn.Module, node: Any, data: Any, share: float) -> dict[str, Any]:
+    """Sets the threshold of a network of exits; its class and arguments with that threshold.
+
+    Raises:
+        ValueError: If the network has none, or no threshold gives the share.
+    """
+    if not isinstance(network, ExitNetwork):
+        raise ValueError(
+            f"{type(network).__name__} has no exits whose threshold could be chosen; leave out "
+            "--compute_share"
+        )
+    batches = (batch["image"] for batch in data.batches(data.tuning_split, CALIBRATED_BY))
+    threshold = calibrated_threshold(network, batches, share)
+    network.threshold = round(threshold, 4)
+    return {**node, "init_args": {**node["init_args"], "threshold": network.threshold}}
 
 
 def check_published(weights: Path, victim: nn.Module, task: Task[Any], data: Any) -> None:
@@ -181,6 +207,7 @@ def main(args: Sequence[str]) -> int:
         device=options.device,
         published=options.published,
         checkpoint=options.checkpoint,
+        compute_share=options.compute_share,
     )
     console, task = Console(), named_task(card["task"])
     for split, measured in card["accuracy"].items():

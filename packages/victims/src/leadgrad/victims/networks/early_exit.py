@@ -136,6 +136,10 @@ class EarlyExit(ExitNetwork):
         """
         return math.log(self.threshold / (1 - self.threshold)) - certainty(logits)
 
+    def threshold_range(self) -> tuple[float, float]:
+        """Of a greatest probability."""
+        return 1 / self.fc.out_features, 1.0
+
     def stage_macs(self) -> list[int]:
         """MACs of the stage behind each early exit, the next exit's head included."""
         size, macs = self.image_size, []

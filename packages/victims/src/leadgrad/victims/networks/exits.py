@@ -57,11 +57,13 @@ class ExitNetwork(GatedNetwork):
 
     Attributes:
         exits: K.
+        threshold: At which an exit is sure.
         gates: One past each exit but the last, in order.
         chooser: Of the exit that answers where none is sure; None: the last.
     """
 
     exits: int
+    threshold: float
     gates: nn.ModuleList
     chooser: Choice | None
 
@@ -90,6 +92,10 @@ class ExitNetwork(GatedNetwork):
         Returns:
             Shape: (B,).
         """
+
+    @abstractmethod
+    def threshold_range(self) -> tuple[float, float]:
+        """Between which thresholds exits differ."""
 
     @abstractmethod
     def stage_macs(self) -> list[int]:

@@ -114,6 +114,10 @@ class MultiExit(ExitNetwork):
             return entropy(logits) - self.threshold
         return math.log(self.threshold / (1 - self.threshold)) - certainty(logits)
 
+    def threshold_range(self) -> tuple[float, float]:
+        """Of an entropy in nats, or of a greatest probability."""
+        return _range(self.rule, self.fc.out_features)
+
     def stage_macs(self) -> list[int]:
         """MACs of the stage behind each early exit, the next exit's head included."""
         size, spent, macs = self.image_size, 0, []
@@ -178,6 +182,10 @@ def _published_exits(per_group: int) -> tuple[int, ...]:
     return tuple(number for number in every if number < 3 * per_group)
 
 
+def _range(rule: str, num_classes: int) -> tuple[float, float]:
+    return (0.0, math.log(num_classes)) if rule == "entropy" else (1 / num_classes, 1.0)
+
+
 def _check(
     exits: Sequence[int], blocks: int, num_classes: int, rule: str, threshold: float, rest: str
 ) -> None:
@@ -190,9 +198,7 @@ def _check(
         raise ValueError(f'rest must be "last" or "least_entropy", got {rest!r}')
     if rule not in ("entropy", "confidence"):
         raise ValueError(f'rule must be "entropy" or "confidence", got {rule!r}')
-    low, high = 0.0, math.log(num_classes)
-    if rule == "confidence":
-        low, high = 1 / num_classes, 1.0
+    low, high = _range(rule, num_classes)
     if not low < threshold < high:
         unit = "nats" if rule == "entropy" else "probability"
         raise ValueError(
