@@ -218,7 +218,7 @@ def test_an_error_is_a_failure():
     def broken(_):
         raise RuntimeError("mat1 and mat2 cannot be multiplied\nmore")
 
-    check = made("C9", broken, subject(network()))
+    check = made("C9", broken, subject(network()), lambda words: None)
     assert check.verdict == "FAIL"
     assert check.value == "mat1 and mat2 cannot be multiplied"
 

@@ -124,4 +124,4 @@ def test_every_command_has_an_early_answer():
     from leadgrad.pipelines.commands.usage import USAGES
 
     named = {name.split()[0] for name in PARSERS}  # "figure 9"
-    assert set(COMMANDS) == {*named, *USAGES, "table"}
+    assert set(COMMANDS) == {*named, *USAGES, "board", "table"}

@@ -49,6 +49,10 @@ _OPTIONAL = re.compile(
     re.DOTALL,
 )
 """What jsonargparse says of a value that it also compared with None, which nobody gave."""
+_INNER = re.compile(
+    r"Does not validate against any of the Union subtypes\n.*Errors:\n\s+- ", re.DOTALL
+)
+"""What is left of the same about a value in that value."""
 _FURTHER, _NONE = "takes further arguments as dict_kwargs", "takes no arguments"
 _RETURNS = "is a function that does not say what it returns"
 
@@ -202,7 +206,7 @@ class CLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             if found := _OPTIONAL.fullmatch(str(error)):
-                raise ValueError(found[1]) from error
+                raise ValueError(_INNER.sub("", found[1])) from error
             raise
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
