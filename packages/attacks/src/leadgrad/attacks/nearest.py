@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from leadgrad.attacks.base import Attack
 from leadgrad.attacks.models import Model, Several
-from leadgrad.attacks.samples import Samples
+from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.standard import Standard
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import PixelLinf
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Nearest(Attack):
                     level, surrogate, inputs[rows], labels[rows], victim, samples.part(rows)
                 )
                 kept = won if level < levels else torch.ones_like(won)  # the greatest, in any case
-                adv[rows] = torch.where(kept.view(-1, *[1] * (inputs.ndim - 1)), moved, adv[rows])
+                adv[rows] = torch.where(by_row(kept, inputs), moved, adv[rows])
                 succeeded[rows] = torch.where(won, level, succeeded[rows])
                 failed[rows] = torch.where(won, failed[rows], level)
             open_ = open_ & (succeeded <= levels) & (succeeded - failed > 1)

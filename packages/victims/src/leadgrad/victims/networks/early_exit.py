@@ -7,7 +7,6 @@ threshold, which is the rule here. Exits are a global average and a linear layer
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -16,7 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from leadgrad.victims.networks.exits import ExitNetwork, certainty, weights_of
+from leadgrad.victims.networks.exits import (
+    ExitNetwork,
+    certainty_margin,
+    check_exits,
+    weights_of,
+)
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
@@ -74,11 +78,7 @@ class EarlyExit(ExitNetwork):
         plan = stage_geometry(depth)
         n = len(plan) // 3
         early = (n, 2 * n) if exits is None else tuple(exits)
-        if not early or list(early) != sorted(set(early) & set(range(1, len(plan)))):
-            raise ValueError(
-                f"exits must be ascending numbers of blocks from 1 to {len(plan) - 1}, got "
-                f"{list(early)}; name at least one, and not the network's end, which always answers"
-            )
+        check_exits(early, len(plan))
         if not 1 / num_classes < threshold < 1:
             raise ValueError(
                 f"threshold must lie between 1 / num_classes = {1 / num_classes:g} and 1, got "
@@ -134,7 +134,7 @@ class EarlyExit(ExitNetwork):
         Returns:
             Shape: (B,).
         """
-        return math.log(self.threshold / (1 - self.threshold)) - certainty(logits)
+        return certainty_margin(logits, self.threshold)
 
     def threshold_range(self) -> tuple[float, float]:
         """Of a greatest probability."""

@@ -171,6 +171,20 @@ def certainty(logits: Tensor) -> Tensor:
     return ordered[:, 0] - ordered[:, 1:].logsumexp(1)
 
 
+def certainty_margin(logits: Tensor, threshold: float) -> Tensor:
+    """logit(threshold) - ``certainty``: at most 0 where the greatest probability reaches it."""
+    return math.log(threshold / (1 - threshold)) - certainty(logits)
+
+
+def check_exits(exits: Sequence[int], blocks: int) -> None:
+    """Raises ``ValueError`` unless these are ascending numbers of blocks, the last one left out."""
+    if not exits or list(exits) != sorted(set(exits) & set(range(1, blocks))):
+        raise ValueError(
+            f"exits must be ascending numbers of blocks from 1 to {blocks - 1}, got {list(exits)}; "
+            "name at least one, and not the network's end, which always answers"
+        )
+
+
 def weights_of(module: nn.Module) -> int:
     """Numbers of a module's convs and linear layers, without biases and normalisations."""
     return sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)

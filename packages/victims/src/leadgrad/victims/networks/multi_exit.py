@@ -13,7 +13,13 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leadgrad.victims.networks.exits import ExitNetwork, certainty, entropy, weights_of
+from leadgrad.victims.networks.exits import (
+    ExitNetwork,
+    certainty_margin,
+    check_exits,
+    entropy,
+    weights_of,
+)
 from leadgrad.victims.networks.layers import (
     BasicBlock,
     GlobalAverage,
@@ -112,7 +118,7 @@ class MultiExit(ExitNetwork):
         """
         if self.rule == "entropy":
             return entropy(logits) - self.threshold
-        return math.log(self.threshold / (1 - self.threshold)) - certainty(logits)
+        return certainty_margin(logits, self.threshold)
 
     def threshold_range(self) -> tuple[float, float]:
         """Of an entropy in nats, or of a greatest probability."""
@@ -189,11 +195,7 @@ def _range(rule: str, num_classes: int) -> tuple[float, float]:
 def _check(
     exits: Sequence[int], blocks: int, num_classes: int, rule: str, threshold: float, rest: str
 ) -> None:
-    if not exits or list(exits) != sorted(set(exits) & set(range(1, blocks))):
-        raise ValueError(
-            f"exits must be ascending numbers of blocks from 1 to {blocks - 1}, got {list(exits)}; "
-            "name at least one, and not the network's end, which always answers"
-        )
+    check_exits(exits, blocks)
     if rest not in ("last", "least_entropy"):
         raise ValueError(f'rest must be "last" or "least_entropy", got {rest!r}')
     if rule not in ("entropy", "confidence"):
