@@ -6,15 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.paper.board import BoardError, as_json, cells, entry, merged, read, sheet
 from leadgrad.pipelines.paper.options import DATA
+from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.weights.atomic import write_atomically
 
@@ -56,20 +55,7 @@ def main(args: Sequence[str]) -> int:
     target = Path(options.board)
     file = target.with_name(f"{target.name}.json")
     entries, cost = read(file), (options.eps_255, options.evaluations, options.budget)
-    node = yaml.safe_load(command.dump(options, skip_unset=False))["data"]
-    arguments = {
-        **node.get("init_args", {}),
-        "attack_split": options.split,
-        "limit": options.limit,
-        "batch_size": options.batch_size,
-    }
-    campaign = Campaign(
-        Path(options.out),
-        {"class_path": node["class_path"], "init_args": arguments},
-        options.checks,
-        {"accelerator": options.accelerator},
-        options.processes,
-    )
+    campaign = campaign_of(command, options)
     cards, console, refused = [Card.read(path) for path in options.add], Console(), False
     campaign.run([cell for card in cards for cell in cells(card, *cost)], console)
     for card in cards:

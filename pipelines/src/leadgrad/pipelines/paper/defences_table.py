@@ -6,9 +6,7 @@ import shlex
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
@@ -30,6 +28,7 @@ from leadgrad.pipelines.paper.defences import (
     warning,
 )
 from leadgrad.pipelines.paper.options import DATA
+from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.report.sheet import Sheet
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.networks.exits import ExitNetwork
@@ -88,8 +87,7 @@ def main(args: Sequence[str]) -> int:
     wanted = [(victim, column) for victim, own in _plan(options) for column in own]
     if not wanted:
         raise ValueError("there is nothing to attack: give --victims, --rdi_net or both")
-    node = yaml.safe_load(command.dump(options, skip_unset=False))["data"]
-    campaign = _campaign(node, options)
+    campaign = campaign_of(command, options)
     patterns = options.cells or ["*"]
     jobs = [cell(*one) for one in wanted]
     chosen = [job for job in jobs if any(fnmatch(job.path, each) for each in patterns)]
@@ -113,22 +111,6 @@ def main(args: Sequence[str]) -> int:
     made.show(console)
     console.print(f"page: {campaign.directory / 'table-defences.html'}")
     return 0
-
-
-def _campaign(node: dict[str, Any], options: Namespace) -> Campaign:
-    arguments = {
-        **node.get("init_args", {}),
-        "attack_split": options.split,
-        "limit": options.limit,
-        "batch_size": options.batch_size,
-    }
-    return Campaign(
-        Path(options.out),
-        {"class_path": node["class_path"], "init_args": arguments},
-        options.checks,
-        {"accelerator": options.accelerator},
-        options.processes,
-    )
 
 
 def _plan(options: Namespace) -> list[tuple[Victim, list[Column]]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.layout import TABLES, ImageTable, Row
 from leadgrad.pipelines.runs.zoo import Card
@@ -82,6 +84,30 @@ class Task:
         victims = {name: Card.read(path) for name, path in given.items() if path is not None}
         picked = pick_rows(options.rows) if options.rows else tuple(rows)
         return cls(victims, picked, data, options.convention)
+
+
+def campaign(parser: ArgumentParser, options: Namespace) -> Campaign:
+    """The runs of a command on one data set, from its options.
+
+    Args:
+        parser: With ``data``, ``split``, ``limit``, ``batch_size``, ``out``, ``checks``,
+            ``accelerator`` and ``processes``.
+        options: What it has parsed.
+    """
+    node = yaml.safe_load(parser.dump(options, skip_unset=False))["data"]
+    arguments = {
+        **node.get("init_args", {}),
+        "attack_split": options.split,
+        "limit": options.limit,
+        "batch_size": options.batch_size,
+    }
+    return Campaign(
+        Path(options.out),
+        {"class_path": node["class_path"], "init_args": arguments},
+        options.checks,
+        {"accelerator": options.accelerator},
+        options.processes,
+    )
 
 
 def pick_rows(slugs: Sequence[str]) -> tuple[Row, ...]:
