@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from leadgrad.data import SceneArrays, check_scene_batch
 from leadgrad.pipelines.commands.export_ply import export, vertices
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.noted import Noted
 from leadgrad.pipelines.tasks import PointSegmentation
 from leadgrad.pipelines.tasks.scenes.pictures import feature_picture
 from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord
@@ -97,3 +98,14 @@ def test_ply_files_hold_each_feature_under_its_name(old):
     assert np.array_equal(rows["red"], intensity[:, 0])
     with pytest.raises(RunError, match=r"the feature label cannot be exported.*feature_names"):
         vertices(replace(old, features=intensity), ["label"])
+
+
+def test_notes_of_scenes_are_kept(old, tmp_path):
+    second = SceneRecord(**{name: values.clone() for name, values in vars(old).items()})
+    noted = Noted({"worst under": ("FGM",)}, {"worst under": torch.tensor([0, -1])})
+    (tmp_path / "two.safetensors").write_bytes(SceneBatch((old, second), None, noted).to_bytes())
+    again = SceneBatch.read(tmp_path / "two.safetensors")
+    assert len(again.scenes) == 2
+    assert again.noted is not None
+    assert again.noted.values["worst under"].tolist() == [0, -1]
+    assert again.noted.words == noted.words

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from leadgrad.attacks import Notes
 from leadgrad.pipelines.runs.directory import RunDirectory, digest, flatten
+from leadgrad.pipelines.runs.noted import Noted, counted
 from leadgrad.pipelines.tasks.images.records import BatchRecord, Cost, RecordError
 from leadgrad.victims.weights.atomic import write_atomically
 
@@ -64,7 +66,7 @@ def test_a_record_without_cost_is_what_safetensors_writes(monkeypatch):
     """Files of earlier versions stay what they were, bit by bit."""
     made = record(levels())
     ours = made.to_bytes()
-    monkeypatch.setattr("leadgrad.pipelines.tasks.images.records._ordered", lambda data: data)
+    monkeypatch.setattr("leadgrad.pipelines.tasks.images.records.ordered", lambda data: data)
     assert made.to_bytes() == ours
 
 
@@ -247,3 +249,27 @@ def test_flatten():
     tree = {"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}
     assert flatten(tree) == {"a.b": 1, "a.c": {}, "d": [1, {"e": 2}]}
     assert json.loads(json.dumps(tree)) == tree
+
+
+def test_notes_are_kept(tmp_path):
+    notes = Notes()
+    ids = torch.tensor([10, 8])
+    notes.add("fallen to", ["one", "two"], ids, torch.tensor([1, 0]))
+    noted = Noted.of(notes, torch.arange(8, 11))
+    made = dataclasses.replace(record(levels()), noted=noted)
+    (tmp_path / "r").write_bytes(made.to_bytes())
+    again = BatchRecord.read(tmp_path / "r")
+    assert again.noted is not None
+    assert again.noted.words == {"fallen to": ("one", "two")}
+    assert again.noted.values["fallen to"].tolist() == [0, -1, 1]
+    assert counted([again.noted, again.noted]) == {"noted": {"fallen to": {"one": 2, "two": 2}}}
+    assert counted([None]) == {}
+    assert Noted.of(Notes(), ids) is None
+
+
+def test_notes_of_other_samples_are_refused(tmp_path):
+    noted = Noted({"of": ("a",)}, {"of": torch.zeros(2, dtype=torch.int64)})
+    made = dataclasses.replace(record(levels()), noted=noted)
+    (tmp_path / "r").write_bytes(made.to_bytes())
+    with pytest.raises(RecordError, match="expected one number"):
+        BatchRecord.read(tmp_path / "r")

@@ -72,3 +72,18 @@ def test_its_checks_are_made(level, tmp_path):
     assert code in (0, 3)
     assert {"C2", "C6", "C8", "C12"} <= set(found)
     assert found["C6"] == found["C8"] == "PASS"
+
+
+def test_results_count_the_parts_that_images_fell_to(tmp_path):
+    results = attack(config(), tmp_path / "run")
+    fallen = results["noted"]["fallen to"]
+    assert sum(fallen.values()) == results["counts"]["won"]
+    assert set(fallen) <= {part.words for part in Standard(PixelLinf(2), budget=40).schedule(3, 2)}
+    assert main(["verify", str(tmp_path / "run")]) == 0, "it computes them again"
+    assert "noted" not in attack(attack_config(model__method=None), tmp_path / "other")
+
+
+def test_what_was_noted_is_on_the_page_and_in_the_terminal(tmp_path, capsys):
+    assert main(arguments("attack", config(), tmp_path / "run")) in (0, 3)
+    assert "fallen to" in capsys.readouterr().out
+    assert "fallen to" in (tmp_path / "run" / "report.html").read_text()

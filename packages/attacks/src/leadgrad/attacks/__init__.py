@@ -20,6 +20,7 @@ from leadgrad.attacks.lovasz import point_lovasz
 from leadgrad.attacks.midpoint import Midpoint
 from leadgrad.attacks.models import Apart, LooksAhead, Model, Several
 from leadgrad.attacks.nearest import Nearest
+from leadgrad.attacks.notes import Notes
 from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
 from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
 from leadgrad.attacks.point_noise import PointNoise
@@ -61,6 +62,7 @@ __all__ = [
     "Midpoint",
     "Model",
     "Nearest",
+    "Notes",
     "Output",
     "PixelLinf",
     "PointAttack",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from leadgrad.attacks.goals import Goal, Untargeted
 from leadgrad.attacks.models import Model, apart
+from leadgrad.attacks.notes import Notes
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.threat import ThreatModel
@@ -59,6 +60,7 @@ class Attack(ABC):
         victim: Model,
         sample_ids: Tensor | None = None,
         owner: Tensor | None = None,
+        notes: Notes | None = None,
     ) -> Tensor:
         """Attacks a batch.
 
@@ -71,6 +73,7 @@ class Attack(ABC):
             sample_ids: Id of each sample for its random numbers. Shape: (S,); 0 to S-1 if None.
             owner: Number of each row's sample, from 0. Shape: (R,); None where each row is one, or,
                 for points, where all are of one scene.
+            notes: Takes what the attack notes of samples; None: nobody does.
 
         Returns:
             Adversarial inputs in the inputs' shape and dtype, detached.
@@ -85,6 +88,7 @@ class Attack(ABC):
         """
         _validate(inputs, labels, self.ignored)
         samples = self.samples(inputs, owner, sample_ids)
+        samples = samples if notes is None else replace(samples, notes=notes)
         greatest = _greatest(labels, self.ignored)
         surrogate, victim = apart(surrogate, greatest), apart(victim, greatest)
         # Lightning's predict loop may run in inference mode, where no graph can be built and whose

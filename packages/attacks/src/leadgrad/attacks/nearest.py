@@ -61,7 +61,10 @@ class Nearest(Attack):
         eligible: Tensor,
         samples: Samples,
     ) -> Tensor:
-        """The result at each sample's least successful budget; at the greatest where none is."""
+        """Each sample's result at its least successful budget, of which it takes a note.
+
+        Where none succeeds, the result at the greatest.
+        """
         levels = math.ceil(self.threat.eps_255 / self.resolution_255 - 1e-9)
         failed = torch.zeros_like(labels)
         succeeded = torch.full_like(labels, levels + 1)
@@ -79,7 +82,14 @@ class Nearest(Attack):
                 failed[rows] = torch.where(won, failed[rows], level)
             open_ = open_ & (succeeded <= levels) & (succeeded - failed > 1)
             asked = (failed + succeeded) // 2
+        words = [f"{self._eps_255(level):g}" for level in range(1, levels + 1)]
+        least = torch.where(succeeded <= levels, succeeded - 1, -1)
+        samples.notes.add("least ε of 255", words, samples.ids, least)
         return adv
+
+    def _eps_255(self, level: int) -> float:
+        """The budget of a level, from 1."""
+        return min(level * self.resolution_255, self.threat.eps_255)
 
     def _at(
         self,
@@ -91,8 +101,7 @@ class Nearest(Attack):
         samples: Samples,
     ) -> tuple[Tensor, Tensor]:
         """Inputs at one budget, and whether they succeed."""
-        eps_255 = min(level * self.resolution_255, self.threat.eps_255)
-        threat = replace(self.threat, eps_255=eps_255)
+        threat = replace(self.threat, eps_255=self._eps_255(level))
         chosen: Attack = Standard(threat, budget=100) if self.attack is None else self.attack
         settings: dict[str, Any] = {"threat": threat, "goal": self.goal, "seed": self.seed}
         moved = strongest(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from leadgrad.attacks.notes import Notes
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,12 @@ class Samples:
     Args:
         owner: Number of each row's sample, 0 to S-1, each at least once. Shape: (R,), int64.
         ids: Id of each sample, for its random numbers. Shape: (S,), int64, on the CPU.
+        notes: Takes what the attack notes of samples.
     """
 
     owner: Tensor
     ids: Tensor
+    notes: Notes = field(default_factory=Notes, compare=False)
 
     @classmethod
     def of(cls, rows: Tensor, owner: Tensor | None, ids: Tensor | None) -> Samples:
@@ -81,7 +85,7 @@ class Samples:
         """The chosen samples (S,), bool, numbered anew; their rows are ``rows(chosen)``."""
         chosen = chosen.to(self.owner.device)
         number = chosen.cumsum(0) - 1
-        return Samples(number[self.owner[chosen[self.owner]]], self.ids[chosen.cpu()])
+        return Samples(number[self.owner[chosen[self.owner]]], self.ids[chosen.cpu()], self.notes)
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over each sample's rows. (R,) to (S,)."""

@@ -78,6 +78,12 @@ class Worst:
     part: Tensor
     parts: tuple[Part, ...]
 
+    @property
+    def evaluations(self) -> Tensor:
+        """Gradients that each sample took at most, to the end of its last part. (N,), int64."""
+        spent = torch.tensor([0 if p.surrogate is None else p.evaluations for p in self.parts])
+        return spent.cumsum(0).to(self.part.device)[self.part]
+
 
 @dataclass(frozen=True)
 class Standard(Attack):
@@ -129,11 +135,13 @@ class Standard(Attack):
         eligible: Tensor,
         samples: Samples,
     ) -> Tensor:
-        """The worst case of each sample."""
+        """The worst case of each sample; notes which part has won it."""
         surrogates = surrogate.models if isinstance(surrogate, Several) else (surrogate,)
-        return self.worst(
+        worst = self.worst(
             surrogates, inputs, labels, victim=victim, eligible=eligible, ids=samples.ids
-        ).inputs
+        )
+        samples.notes.add("fallen to", [p.words for p in worst.parts], samples.ids, worst.part)
+        return worst.inputs
 
     def worst(
         self,

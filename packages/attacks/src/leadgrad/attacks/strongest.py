@@ -9,6 +9,7 @@ from torch import Tensor
 
 from leadgrad.attacks.base import Attack
 from leadgrad.attacks.models import Apart, Model, Several
+from leadgrad.attacks.notes import Notes
 from leadgrad.attacks.samples import by_row
 
 
@@ -21,6 +22,7 @@ def strongest(
     victim: Model,
     sample_ids: Tensor | None = None,
     owner: Tensor | None = None,
+    notes: Notes | None = None,
 ) -> Tensor:
     """Runs ``attack`` with each surrogate in turn, on the samples that none has won yet.
 
@@ -37,6 +39,7 @@ def strongest(
         victim: Likewise.
         sample_ids: Likewise.
         owner: Likewise.
+        notes: Likewise; of a sample the last attack on it has its say.
 
     Returns:
         Adversarial inputs, as of ``Attack.__call__``.
@@ -48,7 +51,9 @@ def strongest(
         raise ValueError("strongest needs at least one surrogate, got none")
     if len(surrogates) == 1 or attack.shares:
         one = surrogates[0] if len(surrogates) == 1 else Several(tuple(surrogates))
-        return attack(one, inputs, labels, victim=victim, sample_ids=sample_ids, owner=owner)
+        return attack(
+            one, inputs, labels, victim=victim, sample_ids=sample_ids, owner=owner, notes=notes
+        )
     samples = attack.samples(inputs, owner, sample_ids)
     victim = Apart(victim)
     best = inputs.detach().clone()
@@ -59,7 +64,9 @@ def strongest(
             break
         rows, part = samples.rows(left), samples.part(left)
         x, y = inputs[rows], labels[rows].long()
-        adv = attack(surrogate, x, y, victim=victim, sample_ids=part.ids, owner=part.owner)
+        adv = attack(
+            surrogate, x, y, victim=victim, sample_ids=part.ids, owner=part.owner, notes=notes
+        )
         with torch.no_grad():
             standing = attack.standing(victim(adv), y, part)
         better = standing.won | (standing.score > score[left])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic
 import torch
 from torch import Tensor, nn
 
-from leadgrad.attacks import Answer, Model, Output, strongest
+from leadgrad.attacks import Answer, Model, Notes, Output, strongest
 from leadgrad.pipelines.attack.counting import Counted
 from leadgrad.pipelines.attack.trial import (
     Tried,
@@ -45,6 +45,9 @@ class Attempt(ABC, Generic[AnyRecord]):
     Args:
         module: Victim, attack and method.
         batch: What is attacked.
+
+    Attributes:
+        notes: What the attack has noted of the samples, by their index.
     """
 
     call: ClassVar[str]
@@ -56,6 +59,7 @@ class Attempt(ABC, Generic[AnyRecord]):
     def __init__(self, module: AttackModule, batch: Batch) -> None:
         self.module, self.batch = module, batch
         self.attack, self.victim = module.attack, module.victim
+        self.notes = Notes()
 
     @property
     @abstractmethod
@@ -180,6 +184,7 @@ class Attempt(ABC, Generic[AnyRecord]):
             victim=victim,
             sample_ids=self.index,
             owner=self.owner,
+            notes=self.notes,
         )
         for surrogate in surrogates:
             surrogate.require_looked(type(self.attack).__name__)

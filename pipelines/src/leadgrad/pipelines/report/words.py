@@ -60,6 +60,14 @@ def cost_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("cost", words)]
 
 
+def noted_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the attack noted of the samples, and how often; none of most attacks."""
+    return [
+        (name, ", ".join(f"{word}: {count:,}" for word, count in words.items()) or "none")
+        for name, words in results.get("noted", {}).items()
+    ]
+
+
 def gradients(results: Mapping[str, Any]) -> str:
     """Gradients per sample that a run took, as text; – where they were not counted."""
     return f"{results['cost']['gradients_per_sample']:.2f}" if "cost" in results else "–"

@@ -32,3 +32,12 @@ def cost_metadata(cost: Cost | None) -> dict[str, str]:
 def recorded_cost(metadata: Mapping[str, str]) -> Cost | None:
     """What ``cost_metadata`` wrote; None in records of earlier versions."""
     return Cost(**json.loads(metadata["cost"])) if "cost" in metadata else None
+
+
+def ordered(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors writes several entries in any."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(length)
+    return data[:8] + text + data[8 + length :]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from leadgrad.pipelines.attack.attempt import Attempt
 from leadgrad.pipelines.attack.trial import Tried
+from leadgrad.pipelines.runs.noted import Noted
 from leadgrad.pipelines.runs.records import Cost
 from leadgrad.pipelines.tasks.images.records import BatchRecord
 
@@ -53,4 +54,5 @@ class ImageAttempt(Attempt[BatchRecord]):
             self.half_logits(),
             [each.choices or 0 for each in clean.decisions],
             cost,
+            Noted.of(self.notes, self.index),
         )

@@ -14,7 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from leadgrad.pipelines.runs.records import Cost, RecordError, cost_metadata, recorded_cost
+from leadgrad.pipelines.runs.noted import Noted
+from leadgrad.pipelines.runs.records import (
+    Cost,
+    RecordError,
+    cost_metadata,
+    ordered,
+    recorded_cost,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class BatchRecord:
         cost: Of the attack; None in records of earlier versions.
         unit_choices: For each gate how many are chosen along its last axis, 0 where each unit is
             for itself; None where all are.
+        noted: What the attack noted of the samples; None: nothing.
     """
 
     index: Tensor
@@ -50,6 +58,7 @@ class BatchRecord:
     half_logits: Tensor | None = None
     cost: Cost | None = None
     unit_choices: list[int] | None = None
+    noted: Noted | None = None
 
     @classmethod
     def of(
@@ -61,6 +70,7 @@ class BatchRecord:
         half_logits: Tensor | None = None,
         unit_choices: list[int] | None = None,
         cost: Cost | None = None,
+        noted: Noted | None = None,
     ) -> Self:
         """From a batch, its attack, and the victim's clean and adversarial logits and decisions."""
         size = len(adv_inputs)
@@ -83,6 +93,7 @@ class BatchRecord:
             half_logits=None if half_logits is None else half_logits.float().cpu(),
             cost=cost,
             unit_choices=unit_choices,
+            noted=noted,
         )
 
     def batch(self) -> dict[str, Tensor]:
@@ -120,7 +131,10 @@ class BatchRecord:
         if any(self.choices()):
             metadata["unit_choices"] = json.dumps(self.unit_choices)
         metadata |= cost_metadata(self.cost)
-        return _ordered(save(tensors, metadata=metadata))
+        if self.noted is not None:
+            tensors |= self.noted.tensors()
+            metadata |= self.noted.metadata()
+        return ordered(save(tensors, metadata=metadata))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -136,6 +150,7 @@ class BatchRecord:
             shapes: list[list[int]] = json.loads(metadata["unit_shapes"])
             cost = recorded_cost(metadata)
             choices = json.loads(metadata.get("unit_choices", "null"))
+            noted = Noted.taken(tensors, metadata)
             count = sum(prod(shape) for shape in shapes)
             clean = tensors.pop("clean_inputs")
             if clean.dtype == torch.uint8:
@@ -143,28 +158,25 @@ class BatchRecord:
             for name in ("clean_units", "adv_units"):
                 tensors[name] = _unpack(tensors[name], count)
             record = cls(
-                clean_inputs=clean, unit_shapes=shapes, cost=cost, unit_choices=choices, **tensors
+                clean_inputs=clean,
+                unit_shapes=shapes,
+                cost=cost,
+                unit_choices=choices,
+                noted=noted,
+                **tensors,
             )
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of a batch ({error}); delete it and start the attack's "
                 "command again"
             ) from error
-        sizes = {len(value) for value in (*tensors.values(), clean)}
+        notes = () if noted is None else noted.values.values()
+        sizes = {len(value) for value in (*tensors.values(), clean, *notes)}
         if len(sizes) != 1:
             raise RecordError(
                 f"{path} holds tensors of {sorted(sizes)} samples, expected one number"
             )
         return record
-
-
-def _ordered(data: bytes) -> bytes:
-    """The same file with its metadata in order: safetensors writes several entries in any."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode().ljust(length)
-    return data[:8] + text + data[8 + length :]
 
 
 def _as_bytes_if_lossless(images: Tensor) -> Tensor:

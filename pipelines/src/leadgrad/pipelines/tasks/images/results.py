@@ -10,6 +10,7 @@ from torch import nn
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.attack.results import cost, wilson
 from leadgrad.pipelines.runs.directory import RunDirectory, digest
+from leadgrad.pipelines.runs.noted import Noted, counted
 from leadgrad.pipelines.runs.records import Cost
 from leadgrad.pipelines.tasks.images.metrics import (
     ArchitectureChange,
@@ -39,8 +40,10 @@ def measure(run: RunDirectory[BatchRecord], network: nn.Module, attack: Attack) 
     change = ArchitectureChange(network, attack)
     half = {"samples": 0, "right": 0, "agree": 0}
     costs: list[Cost | None] = []
+    notes: list[Noted | None] = []
     for record in run.records():
         costs.append(record.cost)
+        notes.append(record.noted)
         for metric in (scores, change, compute, executed):
             metric.update(record)
         if record.half_logits is not None:
@@ -70,6 +73,7 @@ def measure(run: RunDirectory[BatchRecord], network: nn.Module, attack: Attack) 
         "gates": len(gates(network)),
         "precision_effect": _precision_effect(half),
         **cost(costs, counts["samples"]),
+        **counted(notes),
         "digest": digest(run.records()),
         "wall_s": round(run.seconds(), 3),
     }

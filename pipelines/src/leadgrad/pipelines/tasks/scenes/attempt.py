@@ -12,6 +12,7 @@ from leadgrad.attacks.output import logits_of
 from leadgrad.attacks.segmentation import mean_ious
 from leadgrad.pipelines.attack.attempt import Attempt, Batch
 from leadgrad.pipelines.attack.trial import Tried
+from leadgrad.pipelines.runs.noted import Noted
 from leadgrad.pipelines.runs.records import Cost
 from leadgrad.pipelines.tasks.scenes.records import SceneBatch, SceneRecord
 from leadgrad.victims import GradientMethod
@@ -136,7 +137,7 @@ class SceneAttempt(Attempt[SceneBatch]):
                     candidates=self.candidates[number].cpu(),
                 )
             )
-        return SceneBatch(tuple(made), cost)
+        return SceneBatch(tuple(made), cost, Noted.of(self.notes, self.index.cpu()))
 
 
 def voxels_changed(clean: Tried, after: Tried) -> Tensor:

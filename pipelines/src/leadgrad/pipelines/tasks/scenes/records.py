@@ -14,7 +14,14 @@ from torch import Tensor
 
 from leadgrad.attacks import confusion
 from leadgrad.pipelines.runs.directory import RunDirectory
-from leadgrad.pipelines.runs.records import Cost, RecordError, cost_metadata, recorded_cost
+from leadgrad.pipelines.runs.noted import Noted
+from leadgrad.pipelines.runs.records import (
+    Cost,
+    RecordError,
+    cost_metadata,
+    ordered,
+    recorded_cost,
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,12 @@ class SceneBatch:
     Args:
         scenes: At least one, in the order of the batch.
         cost: Of the attack; None in records of earlier versions.
+        noted: What the attack noted of the scenes; None: nothing.
     """
 
     scenes: tuple[SceneRecord, ...]
     cost: Cost | None = None
+    noted: Noted | None = None
 
     @property
     def index(self) -> Tensor:
@@ -118,7 +127,11 @@ class SceneBatch:
             for number, scene in enumerate(self.scenes)
             for name in _TENSORS
         }
-        return save(tensors, cost_metadata(self.cost))
+        metadata = cost_metadata(self.cost)
+        if self.noted is not None:
+            tensors |= self.noted.tensors()
+            metadata |= self.noted.metadata()
+        return ordered(save(tensors, metadata))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -131,16 +144,18 @@ class SceneBatch:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                for key in file.keys():  # noqa: SIM118
-                    number, _, name = key.rpartition(".")
-                    own = scenes.setdefault(int(number or 0), {})
-                    # Records of versions that knew no other features
-                    own["features" if name == "color" else name] = file.get_tensor(key)
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            noted = Noted.taken(tensors, metadata)
+            for key, values in tensors.items():
+                number, _, name = key.rpartition(".")
+                own = scenes.setdefault(int(number or 0), {})
+                # Records of versions that knew no other features
+                own["features" if name == "color" else name] = values
             if not scenes or sorted(scenes) != list(range(len(scenes))):
                 raise ValueError(f"it holds scenes {sorted(scenes)}, expected 0, 1, ...")
             made = tuple(SceneRecord(**scenes[number]) for number in range(len(scenes)))
-            return cls(made, recorded_cost(metadata))
-        except (SafetensorError, OSError, TypeError, ValueError) as error:
+            return cls(made, recorded_cost(metadata), noted)
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
             raise RecordError(
                 f"{path} is no record of scenes ({error}); delete it and start the attack's "
                 "command again"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from leadgrad.pipelines.attack.results import cost
 from leadgrad.pipelines.runs.directory import digest
+from leadgrad.pipelines.runs.noted import counted
 from leadgrad.pipelines.tasks.scenes.records import SceneRecord, SceneRun
 from leadgrad.pipelines.tasks.scenes.scores import Displacement, class_ious, mean_class_iou
 from leadgrad.victims.occupancy.partition import Partition
@@ -30,10 +31,11 @@ def measure_scenes(run: SceneRun, partition: Partition) -> dict[str, Any]:
     counts: dict[str, Tensor] = {}
     voxels = torch.zeros((), dtype=torch.int64)
     candidates = torch.zeros(2, dtype=torch.int64)
-    points, scenes, costs = 0, [], []
+    points, scenes, costs, notes = 0, [], [], []
     moved = 0
     for batch in run.records():
         costs.append(batch.cost)
+        notes.append(batch.noted)
         for record in batch.scenes:
             own = dict(zip(sides, _confusions(record), strict=True))
             for side, matrix in own.items():
@@ -62,6 +64,7 @@ def measure_scenes(run: SceneRun, partition: Partition) -> dict[str, Any]:
         "candidate_ratio": float(candidates[0] / candidates[1]) if int(candidates[1]) else None,
         "displacement": _worst(scenes),
         **cost(costs, len(scenes)),
+        **counted(notes),
         "per_scene": scenes,
         "digest": digest(run.records()),
         "wall_s": round(run.seconds(), 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from leadgrad.pipelines.report.words import cost_rows, short_class
+from leadgrad.pipelines.report.words import cost_rows, noted_rows, short_class
 
 SIDES = ("clean", "adversarial", "last")
 
@@ -33,6 +33,7 @@ def scene_result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("displacement", f"mean {_mm(moved['mean_m'])}, greatest {_mm(moved['max_m'])}"),
         ("Chamfer, Hausdorff", f"{_mm(moved['chamfer_m'])}, {_mm(moved['hausdorff_m'])}"),
         *cost_rows(results),
+        *noted_rows(results),
     ]
     if results["candidate_ratio"] is not None:
         ratio = results["candidate_ratio"]
