@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from run_config import arguments, attack, attack_config, node, threat
+from scene_config import random_voxel_network, scene_config
 
 from leadgrad.attacks import PixelLinf, Standard
 from leadgrad.pipelines import api
@@ -87,3 +89,23 @@ def test_what_was_noted_is_on_the_page_and_in_the_terminal(tmp_path, capsys):
     assert main(arguments("attack", config(), tmp_path / "run")) in (0, 3)
     assert "fallen to" in capsys.readouterr().out
     assert "fallen to" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_scenes_have_a_standard_too(tmp_path):
+    (tmp_path / "weights").mkdir()
+    weights = tmp_path / "weights" / "victim.pt"
+    torch.save(random_voxel_network().state_dict(), weights)
+    budget = node("leadgrad.attacks.PointLinf", eps_m=0.1)
+    made = scene_config(
+        model__weights=str(weights),
+        model__attack=node("leadgrad.attacks.PointStandard", threat=budget, budget=20),
+        model__method=None,
+    )
+    assert main(arguments("attack", made, tmp_path / "run")) in (0, 3)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    methods = method_of(tmp_path / "run")["init_args"]["methods"]
+    assert [one["class_path"].rsplit(".", 1)[1] for one in methods] == ["VoxelLGM", "VoxelFGM"]
+    assert results["cost"]["gradients_per_sample"] == 20
+    assert sum(results["noted"]["worst under"].values()) == 2
+    assert results["adversarial_miou"] < results["clean_miou"]
+    assert main(["verify", str(tmp_path / "run")]) == 0

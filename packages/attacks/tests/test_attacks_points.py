@@ -11,6 +11,7 @@ from leadgrad.attacks import (
     PointLinf,
     PointNoise,
     PointPGD,
+    PointStandard,
     Samples,
     mean_iou,
     point_cross_entropy,
@@ -198,6 +199,7 @@ ATTACKS_BY_SCENE = [
     PointNoise(PointLinf(0.3), tries=4),
     PointIFGSM(PointLinf(0.3), steps=6, step_size_m=0.05),
     PointPGD(PointLinf(0.3), steps=3, step_size_m=0.05, restarts=2),
+    PointStandard(PointLinf(0.3), budget=12),
 ]
 
 

@@ -24,6 +24,7 @@ from leadgrad.attacks.notes import Notes
 from leadgrad.attacks.output import Answer, Output, cost_of, detached, logits_of
 from leadgrad.attacks.point_gradient import PointIFGSM, PointPGD
 from leadgrad.attacks.point_noise import PointNoise
+from leadgrad.attacks.point_standard import PointStandard
 from leadgrad.attacks.points import PointAttack, PointLinf
 from leadgrad.attacks.random_noise import RandomNoise
 from leadgrad.attacks.samples import Samples
@@ -70,6 +71,7 @@ __all__ = [
     "PointLinf",
     "PointNoise",
     "PointPGD",
+    "PointStandard",
     "RandomNoise",
     "RandomRestarts",
     "Region",

@@ -14,7 +14,7 @@ from leadgrad.victims.networks.network import GatedNetwork, executed_share, unit
 from leadgrad.victims.networks.resnet import ResNet
 from leadgrad.victims.networks.skipnet import SkipNet
 from leadgrad.victims.networks.skipnet_imagenet import SkipNetImageNet
-from leadgrad.victims.occupancy.best_of import STANDARD, BestOf
+from leadgrad.victims.occupancy.best_of import SCENE_STANDARD, STANDARD, BestOf
 from leadgrad.victims.occupancy.change import Change, architecture_change, record_architecture
 from leadgrad.victims.occupancy.choice import Choice
 from leadgrad.victims.occupancy.deciding import gradient_method
@@ -37,6 +37,7 @@ __all__ = [
     "FGM",
     "LGM",
     "RBF",
+    "SCENE_STANDARD",
     "STANDARD",
     "BestOf",
     "BilinearInterpolation",

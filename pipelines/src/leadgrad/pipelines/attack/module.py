@@ -7,13 +7,14 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule
 from torch import nn
 
-from leadgrad.attacks import Attack
+from leadgrad.attacks import Attack, PointAttack
 from leadgrad.pipelines.attack.attempt import Attempt, Batch
 from leadgrad.pipelines.attack.task import Task, task_of
 from leadgrad.pipelines.attack.trial import Tried
 from leadgrad.pipelines.runs.directory import Record
 from leadgrad.victims import (
     FGM,
+    SCENE_STANDARD,
     STANDARD,
     BestOf,
     GradientMethod,
@@ -25,7 +26,10 @@ from leadgrad.victims.occupancy.deciding import Deciding
 
 def default_method(attack: Attack | type[Attack]) -> GradientMethod:
     """FGM; of an attack that shares its budget out among methods, the standard ones."""
-    return BestOf(STANDARD) if attack.shares else FGM()
+    if not attack.shares:
+        return FGM()
+    kind = attack if isinstance(attack, type) else type(attack)
+    return BestOf(SCENE_STANDARD if issubclass(kind, PointAttack) else STANDARD)
 
 
 class AttackModule(LightningModule):

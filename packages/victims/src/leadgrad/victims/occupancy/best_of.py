@@ -7,6 +7,7 @@ from torch import Tensor
 
 from leadgrad.victims.occupancy.methods import FGM, LGM, GradientMethod
 from leadgrad.victims.occupancy.surrogates import RelativeSigmoid, Sigmoid
+from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,6 @@ STANDARD = (LGM(Sigmoid(4.0)), FGM(), LGM(RelativeSigmoid(5.0)))
 A steep lead for exits and masks, frozen decisions for whole blocks, and a lead in units of the
 margins' own size for networks whose margins are of another scale; chosen on validation and training
 images (docs/results/log.md)."""
+
+SCENE_STANDARD = (VoxelLGM(), VoxelFGM())
+"""What ``leadgrad.attacks.PointStandard`` takes its gradients under, the likeliest first."""
