@@ -9,6 +9,7 @@ import pytest
 import torch
 from run_config import SMALL, arguments, fit_config, node
 
+from leadgrad.attacks import PixelLinf, Standard, TargetShift
 from leadgrad.pipelines.api import node_of
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.cli import main
@@ -225,6 +226,24 @@ def test_every_cell_says_how_many_gradients_it_took(table, row, single):
         assert single <= took(victim, "FGMorconstant0.5") <= 2 * single
     text = (out / "table1.md").read_text()
     assert f"|  | {2 * single:.2f} |" in text
+
+
+def test_the_standard_stands_beside_any_row(victims, static, tmp_path):
+    options = ["--rows=[FGSM-8-100]", "--ablations=[standard]", f"--out={tmp_path}"]
+    cells = '--cells=["*/FGM","*/Standard100"]'
+    assert main(["table", "1", *victims, *static, *options, cells]) == 0
+    with (tmp_path / "table1.csv").open() as file:
+        lines = {(line["victim"], line["method"]): line for line in csv.DictReader(file)}
+    assert {method for _, method in lines} == {"FGM", "Standard 100"}
+    assert len(lines) == 2 * 3, "of the static network too"
+    for (victim, method), line in lines.items():
+        assert int(line["right"]) <= int(lines[victim, "FGM"]["right"])
+        assert float(line["gradients"]) <= (1 if method == "FGM" else 100)
+
+
+def test_the_standard_has_the_goal_and_the_budget_of_its_row():
+    made = Row("PGD", 4, 0.05, "dlr", target_shift=1).make("doubled", control="standard")
+    assert made == Standard(PixelLinf(4, "doubled", 0.05), budget=100, goal=TargetShift(1))
 
 
 def test_controls_are_what_they_are_called():

@@ -13,7 +13,7 @@ _IMAGES = {
     "split": "The attacked images; default heldout",
     "static": "Static nets to show beside; default [zoo/resnet32b.safetensors]",
     "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation",
-    "ablations": "Rows to add, of [hard,constant,pair,mid,twice,masks]",
+    "ablations": "Rows to add, of [hard,constant,pair,mid,twice,standard,masks]",
     "cells": 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]',
     "batch_size": "Default 250",
     "processes": "Of each attack; default 1",

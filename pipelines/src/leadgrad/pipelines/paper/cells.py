@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from leadgrad import victims
 from leadgrad.pipelines.api.cells import Cell
 from leadgrad.pipelines.checks import TuningRecord
-from leadgrad.pipelines.paper.layout import Row
+from leadgrad.pipelines.paper.layout import STANDARD, STANDARD_BUDGET, Row
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import LGM, BestOf, Constant, GradientMethod, Sigmoid
 
@@ -70,6 +70,12 @@ PAIR = Method("FGM or ô = 0.5", BestOf((victims.FGM(), _HALF)))
 CONTROLS = {"mid": "FGM half-way", "twice": "FGM twice the steps"}
 """Names of FGM under the attacks of ``Row.control``, at twice its gradients."""
 
+WORST = Method(f"Standard {STANDARD_BUDGET}", BestOf(victims.STANDARD), control=STANDARD)
+"""The ensemble of that many gradients, whatever the row's attack: the worst case in its budget."""
+
+WORST_STATIC = replace(WORST, gradient=victims.FGM())
+"""The same of networks without gates, where all methods are one."""
+
 AUTOMATIC = Method("LGM()", LGM(), None, "needs none")
 """The default, which has no slope to choose."""
 
@@ -99,7 +105,7 @@ class TableCell:
     @property
     def unled(self) -> bool:
         """Whether this is a control at the gradients of ``LGM()`` that does not lead."""
-        return self.method.control is not None or self.method == PAIR
+        return self.method.control in CONTROLS or self.method == PAIR
 
     def key(self) -> str:
         """For ``--cells`` and for the cell's directory."""

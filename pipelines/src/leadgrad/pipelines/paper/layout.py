@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from leadgrad import attacks
-from leadgrad.attacks import Attack, PixelLinf, SignGradientAttack
+from leadgrad.attacks import Attack, PixelLinf, SignGradientAttack, Standard
 from leadgrad.pipelines.paper.printed import printed, value
 
 
@@ -76,18 +76,22 @@ class Row:
         Args:
             convention: Of ``PixelLinf``.
             step_size_255: As of ``settings``.
-            control: As of ``control``; None is the row's own attack.
+            control: As of ``control``; ``STANDARD``: that, within the row's budget and for its
+                goal; None is the row's own attack.
             mask_seed: Of the valid pixels.
         """
         threat = PixelLinf(self.eps_255, convention, self.valid_ratio, mask_seed)  # type: ignore[arg-type]  # PixelLinf checks it
+        more: dict[str, Any] = {}
+        if self.target_shift is not None:
+            more["goal"] = attacks.TargetShift(self.target_shift)
+        if control == STANDARD:
+            return Standard(threat, budget=STANDARD_BUDGET, **more)
         kind, settings = self.attack, self.settings(step_size_255)
         if control is not None:
             kind, settings = self.control(control, step_size_255)
-        more: dict[str, Any] = dict(settings)
+        more |= settings
         if self.loss is not None:
             more["loss"] = getattr(attacks, self.loss)
-        if self.target_shift is not None:
-            more["goal"] = attacks.TargetShift(self.target_shift)
         made: Attack = getattr(attacks, kind)(threat, **more)
         return made
 
@@ -117,6 +121,8 @@ class Row:
         """Whether ``control`` has attacks for this row."""
         return self.attack in ("FGSM", "IFGSM")
 
+
+STANDARD, STANDARD_BUDGET = "standard", 100
 
 NAMES = {
     "FGSM": "FGSM",

@@ -12,6 +12,8 @@ from leadgrad.pipelines.paper.cells import (
     CONTROLS,
     FGM,
     PAIR,
+    WORST,
+    WORST_STATIC,
     Method,
     TableCell,
     fgm,
@@ -23,7 +25,7 @@ from leadgrad.pipelines.paper.tuning import Tuning, words
 from leadgrad.pipelines.report.words import class_name
 from leadgrad.pipelines.runs.zoo import Card
 
-ABLATIONS = ("hard", "constant", "pair", "mid", "twice", "masks")
+ABLATIONS = ("hard", "constant", "pair", "mid", "twice", "standard", "masks")
 MASK_SEEDS = (1, 2, 3, 4, 5)
 
 
@@ -142,6 +144,8 @@ class Plan:
                     methods.append(PAIR)
                 if row.controlled:
                     methods += [settings.control(c) for c in CONTROLS if c in self.ablations]
+                if "standard" in self.ablations:
+                    methods.append(WORST)
                 twin = self.twin(card)
                 cells += [
                     TableCell(victim, card, row, method, self.task.convention, twin=twin)
@@ -154,8 +158,9 @@ class Plan:
                         for method in methods[:2]
                     ]
             cells += [
-                TableCell(static_name(card), card, row, FGM, self.task.convention)
+                TableCell(static_name(card), card, row, method, self.task.convention)
                 for card in self.static
+                for method in ((FGM, WORST_STATIC) if "standard" in self.ablations else (FGM,))
             ]
         return cells
 
