@@ -254,15 +254,15 @@ def test_flatten():
 def test_notes_are_kept(tmp_path):
     notes = Notes()
     ids = torch.tensor([10, 8])
-    notes.add("fallen to", ["one", "two"], ids, torch.tensor([1, 0]))
+    notes.add("least ε", ["one", "two"], ids, torch.tensor([1, 0]))
     noted = Noted.of(notes, torch.arange(8, 11))
     made = dataclasses.replace(record(levels()), noted=noted)
     (tmp_path / "r").write_bytes(made.to_bytes())
     again = BatchRecord.read(tmp_path / "r")
     assert again.noted is not None
-    assert again.noted.words == {"fallen to": ("one", "two")}
-    assert again.noted.values["fallen to"].tolist() == [0, -1, 1]
-    assert counted([again.noted, again.noted]) == {"noted": {"fallen to": {"one": 2, "two": 2}}}
+    assert again.noted.words == {"least ε": ("one", "two")}
+    assert again.noted.values["least ε"].tolist() == [0, -1, 1]
+    assert counted([again.noted, again.noted]) == {"noted": {"least ε": {"one": 2, "two": 2}}}
     assert counted([None]) == {}
     assert Noted.of(Notes(), ids) is None
 

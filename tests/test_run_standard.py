@@ -1,17 +1,21 @@
 """``leadgrad attack`` with the standard: its methods by default, its cost, its checks."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from run_config import arguments, attack, attack_config, node, threat
+from run_config import QUIET, arguments, attack, attack_config, node, threat
 from scene_config import random_voxel_network, scene_config
 
 from leadgrad.attacks import PixelLinf, Standard
 from leadgrad.pipelines import api
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.tasks.images.budget_curve import budget_curve
 from leadgrad.victims import STANDARD
 
+ZOO = Path(__file__).parents[1] / "zoo"
 STANDARD_40 = node("leadgrad.attacks.Standard", threat=threat(eps_255=2), budget=40)
 
 
@@ -109,3 +113,37 @@ def test_scenes_have_a_standard_too(tmp_path):
     assert sum(results["noted"]["worst under"].values()) == 2
     assert results["adversarial_miou"] < results["clean_miou"]
     assert main(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_nearest_tells_the_accuracy_at_every_budget(tmp_path):
+    card = Card.read(ZOO / "digits_dynconv14.safetensors")
+    fgsm = node("leadgrad.attacks.FGSM", threat=threat(eps_255=16))
+    near = node(
+        "leadgrad.attacks.Nearest", threat=threat(eps_255=16), attack=fgsm, resolution_255=2.0
+    )
+
+    def results_of(name, chosen):
+        made = {
+            "model": {
+                "network": card.content["network"],
+                "weights": str(card.weights),
+                "attack": chosen,
+            },
+            "data": node("leadgrad.data.Digits", limit=40),
+            "trainer": dict(QUIET),
+        }
+        return attack(made, tmp_path / name)
+
+    results, one = results_of("run", near), results_of("one", fgsm)
+    points = budget_curve(results)
+    assert points[0].budget == 0
+    assert points[0].value == results["clean_accuracy"]
+    assert points[-1].budget == 16
+    assert points[-1].value == results["adversarial_accuracy"]
+    values = [point.value for point in points]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) > 2
+    assert values[-1] <= one["adversarial_accuracy"]
+    assert "Every budget" in (tmp_path / "run" / "report.html").read_text()
+    assert "Every budget" not in (tmp_path / "one" / "report.html").read_text()
+    assert budget_curve(one) == []

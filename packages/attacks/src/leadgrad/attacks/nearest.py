@@ -21,6 +21,9 @@ from leadgrad.attacks.standard import Standard
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import PixelLinf
 
+LEAST = "least ε of 255"
+"""What it notes of each sample."""
+
 
 @dataclass(frozen=True)
 class Nearest(Attack):
@@ -84,7 +87,7 @@ class Nearest(Attack):
             asked = (failed + succeeded) // 2
         words = [f"{self._eps_255(level):g}" for level in range(1, levels + 1)]
         least = torch.where(succeeded <= levels, succeeded - 1, -1)
-        samples.notes.add("least ε of 255", words, samples.ids, least)
+        samples.notes.add(LEAST, words, samples.ids, least)
         return adv
 
     def _eps_255(self, level: int) -> float:

@@ -21,9 +21,7 @@ def data_uri(content: bytes) -> str:
 
 def figure_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    return _saved(figure, "png")
 
 
 def figure_format(path: Path) -> str:
@@ -48,8 +46,12 @@ def figure_bytes(figure: Figure, path: Path) -> bytes:
     Raises:
         ValueError: If matplotlib writes none of that suffix.
     """
+    return _saved(figure, figure_format(path))
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=figure_format(path), dpi=120)
+    figure.savefig(buffer, format=kind, dpi=120)
     return buffer.getvalue()
 
 

@@ -39,5 +39,6 @@ def ordered(data: bytes) -> bytes:
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode().ljust(length)
+    # As it was written, in UTF-8: escaped, a name that is not ASCII would not fit
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
     return data[:8] + text + data[8 + length :]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from leadgrad.pipelines.report import pictures
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.images.budget_curve import budget_chart
 from leadgrad.pipelines.tasks.images.pictures import (
     decision_pixels,
     execution_chart,
@@ -51,6 +52,7 @@ def image_page(run: ImageRun, results: Mapping[str, Any]) -> dict[str, Any]:
         "countings": results["architecture_change"]["countings"],
         "samples": _samples(run, run.run()["classes"]),
         "chart": _chart(run, results["samples"]),
+        "budgets": budget_chart(results),
     }
 
 
