@@ -8,9 +8,9 @@ the sample alone. Of a budget of B gradients:
 
 1. Parts of about √(10·B) gradients each: 3 of 33 at 100, 10 of 100 at 1,000.
 2. The first parts are APGD on the cross-entropy, under each surrogate in turn.
-3. The rest are APGD on the targeted DLR loss, towards the classes that the victim ranks second,
-   third and so on, under the surrogates in turn. Goals other than ``Untargeted`` have no such
-   targets: they get the first kind again, from other random starts.
+3. The rest are APGD on the targeted DLR loss: towards the class that the victim ranks second,
+   under each surrogate in turn, then towards the third, and so on. Goals other than ``Untargeted``
+   have no such targets: they get the first kind again, from other random starts.
 4. Square, with as many queries of the victim as gradients, asks for no gradient.
 
 A sample leaves when it has fallen.
@@ -121,7 +121,7 @@ class Standard(Attack):
         for number in range(self.budget // length):
             rank = None
             if targets and number >= surrogates:
-                rank = 1 + (number - surrogates) % targets
+                rank = 1 + (number // surrogates - 1) % targets
             parts.append(Part(number % surrogates, rank, length))
         return (*parts, Part(None, None, self.budget))
 

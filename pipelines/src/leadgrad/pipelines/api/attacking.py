@@ -229,6 +229,7 @@ def attack(
     weights: str | os.PathLike[str] | None = None,
     prepare: bool = True,
     surrogate_precision: str = "float32",
+    execution: str = "masked",
     seed: int = 0,
     checks: Level = "fast",
     tuning: TuningRecord | None = None,
@@ -249,6 +250,7 @@ def attack(
         weights: As of ``AttackModule``; of a published victim its own.
         prepare: As of ``AttackModule``.
         surrogate_precision: Likewise.
+        execution: Likewise.
         seed: Of what draws from global generators.
         checks: Level of the sanity checks.
         tuning: How slope and step size were chosen, for C21.
@@ -272,6 +274,7 @@ def attack(
         "method": method_node(made_of) if method is None else node_of(method),
         "prepare": prepare,
         "surrogate_precision": surrogate_precision,
+        "execution": execution,
     }
     given = {**(trainer or {}), "devices": processes} if processes > 1 else dict(trainer or {})
     options = {**TRAINER_DEFAULTS, **world_options(), **given}

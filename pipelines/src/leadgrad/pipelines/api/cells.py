@@ -58,6 +58,7 @@ class Campaign:
         seed: As of ``attack``.
         prepare: Likewise.
         surrogate_precision: Likewise.
+        execution: Likewise.
     """
 
     directory: Path
@@ -68,6 +69,7 @@ class Campaign:
     seed: int = 0
     prepare: bool = True
     surrogate_precision: str = "float32"
+    execution: str = "masked"
 
     def run(self, cells: Sequence[Cell], console: Console) -> None:
         """Runs what has not finished yet, with a progress bar.
@@ -99,6 +101,7 @@ class Campaign:
                     weights=cell.weights,
                     prepare=self.prepare,
                     surrogate_precision=self.surrogate_precision,
+                    execution=self.execution,
                     seed=self.seed,
                     checks=self.checks,
                     tuning=cell.tuning,

@@ -21,6 +21,7 @@ from leadgrad.victims import (
     load_published,
     prepare_for_attack,
 )
+from leadgrad.victims.networks.skipping import set_execution
 from leadgrad.victims.occupancy.deciding import Deciding
 
 
@@ -46,6 +47,8 @@ class AttackModule(LightningModule):
             apart (slower, the same up to rounding).
         surrogate_precision: ``"bfloat16"`` computes the attack's gradient under autocast; the
             victim's decisions, hence every number reported, stay in float32.
+        execution: ``"skip"`` leaves out what the victim does not execute, where its family can
+            (``leadgrad.victims.networks.skipping``): faster, the same up to rounding.
 
     Attributes:
         task: Kind of data; in a predict loop that of its datamodule, unless it is set before.
@@ -62,12 +65,14 @@ class AttackModule(LightningModule):
         weights: str | None = None,
         prepare: bool = True,
         surrogate_precision: Literal["float32", "bfloat16"] = "float32",
+        execution: Literal["masked", "skip"] = "masked",
     ) -> None:
         super().__init__()
         if weights is not None:
             load_published(network, weights)
         self.network = network.eval()
         self.victim = prepare_for_attack(network, fold=prepare)
+        set_execution(self.victim, execution)
         self.attack = attack
         self.method = default_method(attack) if method is None else method
         self.surrogate_precision = surrogate_precision

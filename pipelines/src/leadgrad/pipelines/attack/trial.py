@@ -121,7 +121,9 @@ def _differ(one: Tried, other: Tried) -> bool:
             return True
         if len(a.hard) != len(clear):
             return False  # for ``require_samples_first`` to tell
-        near = a.margin.abs() <= SAME * a.margin.abs().max().clamp_min(1)
+        size = a.margin.abs()
+        # Of a token that was pruned before it is infinite, beside which all others would be near
+        near = size <= SAME * size.masked_fill(size.isinf(), 0).max().clamp_min(1)
         flipped = (a.hard != b.hard).reshape(len(clear), -1)
         if bool((flipped & ~near.reshape(len(clear), -1) & clear[:, None]).any()):
             return True

@@ -50,6 +50,7 @@ def main(args: Sequence[str]) -> int:
         seed=options.seed_everything,
         prepare=model["prepare"],
         surrogate_precision=model["surrogate_precision"],
+        execution=model["execution"],
     )
     chosen = list(cells(model["attack"], options.eps, content["attacks"], methods))
     made = Sweep(campaign, model["network"], model["weights"], chosen)

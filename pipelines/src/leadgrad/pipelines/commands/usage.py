@@ -80,6 +80,7 @@ _ATTACKED = {
     "LGM, VoxelLGM and so on",
     "model.prepare": "Attack a frozen copy with batch norm folded; default true",
     "model.surrogate_precision": "Of the attack's gradient: float32 (default) or bfloat16",
+    "model.execution": "masked (default), or skip: leave out what is not executed",
     "data": "Class of the attacked data, of leadgrad.data or your own. " + CLASSES.format("data"),
 }
 

@@ -30,6 +30,7 @@ from leadgrad.victims.networks.layers import (
 )
 from leadgrad.victims.networks.network import Counting
 from leadgrad.victims.networks.sizes import check_sizes
+from leadgrad.victims.networks.skipping import Positions, Skipping, conv_at
 from leadgrad.victims.occupancy.gates import Gate
 
 
@@ -125,7 +126,7 @@ class MaskUnit(nn.Module):
         return occupancy
 
 
-class MaskedBlock(ResidualBlock):
+class MaskedBlock(Skipping, ResidualBlock):
     """ReLU(shortcut(x) + o ⊙ R(x)): one mask product, equal in value to sparse execution.
 
     Mixed into a residual block, before it among the bases.
@@ -142,10 +143,24 @@ class MaskedBlock(ResidualBlock):
     def macs_per_position(self) -> tuple[int, int]:
         """Multiply-accumulates per active position of the mask and of the dilated mask."""
 
+    @abstractmethod
+    def residual_at(self, x: Tensor, mask: Tensor) -> Tensor:
+        """R(x) at the positions of a mask alone, 0 elsewhere.
+
+        Args:
+            x: Shape: (B, C_in, H, W).
+            mask: Of the result. Shape: (B, 1, H/stride, W/stride), bool.
+
+        Returns:
+            Shape: (B, C_out, H/stride, W/stride).
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H/stride, W/stride)."""
         occupancy = self.masker(x)
         shortcut = self.shortcut(x)
+        if self.skips(self.masker.gate):
+            return F.relu(shortcut + self.residual_at(x, occupancy > 0), inplace=True)
         if Gate.idle(occupancy):
             return F.relu(shortcut)
         return F.relu(torch.addcmul(shortcut, occupancy, self.residual(x)), inplace=True)
@@ -169,6 +184,12 @@ class DynConvBlock(MaskedBlock, BasicBlock):
     def macs_per_position(self) -> tuple[int, int]:
         """Multiply-accumulates per active position of the mask and of the dilated mask."""
         return self.conv2.weight.numel(), self.conv1.weight.numel()
+
+    def residual_at(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The first conv around the mask's positions, the second one at them."""
+        near, there = Positions(dilate(mask)), Positions(mask)
+        hidden = near.scattered(F.relu(conv_at(self.conv1, self.bn1, x, near)))
+        return there.scattered(conv_at(self.conv2, self.bn2, hidden, there))
 
 
 def dilated_masks(blocks: Sequence[MaskedBlock], masks: Sequence[Tensor]) -> list[Tensor]:

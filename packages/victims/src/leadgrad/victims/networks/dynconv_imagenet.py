@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from leadgrad.victims.networks.bottleneck import (
     IMAGENET_MEAN,
@@ -20,9 +21,10 @@ from leadgrad.victims.networks.bottleneck import (
     places,
     stem_conv,
 )
-from leadgrad.victims.networks.dynconv import MaskedBlock, MaskedResNet, MaskUnit
+from leadgrad.victims.networks.dynconv import MaskedBlock, MaskedResNet, MaskUnit, dilate
 from leadgrad.victims.networks.layers import Normalize, init_fan_out
 from leadgrad.victims.networks.sizes import check_sizes
+from leadgrad.victims.networks.skipping import Positions, conv_at
 
 
 class DynConvBottleneck(MaskedBlock, Bottleneck):
@@ -47,6 +49,15 @@ class DynConvBottleneck(MaskedBlock, Bottleneck):
         """Multiply-accumulates per active position of the mask and of the dilated mask."""
         per_mask = self.conv2.weight.numel() + self.conv3.weight.numel()
         return per_mask, self.conv1.weight.numel()
+
+    def residual_at(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The first conv around the mask's positions, the others at them."""
+        height, width = x.shape[2:]  # halving rounds up: what is behind the edge does not exist
+        near = Positions(dilate(mask, self.dilation)[:, :, :height, :width])
+        there = Positions(mask)
+        hidden = near.scattered(F.relu(conv_at(self.conv1, self.bn1, x, near)))
+        inner = there.scattered(F.relu(conv_at(self.conv2, self.bn2, hidden, there)))
+        return there.scattered(conv_at(self.conv3, self.bn3, inner, there))
 
 
 class DynConvImageNet(MaskedResNet):

@@ -115,15 +115,14 @@ class EarlyExit(ExitNetwork):
             for start, end, head in zip(starts, self.ends, heads, strict=False)
         ]
 
-    def exit_logits(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) in [0, 1] to the logits of every exit, each (B, num_classes)."""
-        x = F.relu(self.bn1(self.conv1(self.normalize(images))), inplace=True)
-        logits = []
-        for blocks, head in self.stages():
-            for block in blocks:
-                x = block(x)
-            logits.append(head(x.mean((2, 3))))
-        return logits
+    def stage(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks and head of an exit, of the stem's input for the first one."""
+        if number == 0:
+            x = F.relu(self.bn1(self.conv1(self.normalize(x))), inplace=True)
+        blocks, head = self.stages()[number]
+        for block in blocks:
+            x = block(x)
+        return x, head(x.mean((2, 3)))
 
     def margin(self, logits: Tensor) -> Tensor:
         """Score of going on past an exit: logit(threshold) - logit(greatest probability).

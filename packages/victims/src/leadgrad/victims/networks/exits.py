@@ -2,7 +2,8 @@
 
 What costs is what runs, so a gate decides to *go on* past its exit, and its unit is the stage from
 there to the next exit. A stage runs for the samples that no exit before it has answered. Every
-stage is computed for every sample, so that a gradient can lead.
+stage is computed for every sample, so that a gradient can lead; under ``set_execution(network,
+"skip")`` those that have been answered leave the batch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.network import GatedNetwork
+from leadgrad.victims.networks.skipping import Skipping
 from leadgrad.victims.occupancy.choice import Choice
 from leadgrad.victims.occupancy.deciding import gradient_method
 from leadgrad.victims.occupancy.fixed_exits import FixedExits, Given
@@ -47,13 +49,13 @@ def mixture(weights: Tensor, log_probabilities: Tensor) -> Tensor:
     return mixed + ((weights - fixed)[..., None] * slope).sum(1)
 
 
-class ExitNetwork(GatedNetwork):
+class ExitNetwork(Skipping, GatedNetwork):
     """Base of networks with K exits, the last of which is the network's end.
 
     The logits are log-probabilities: log Σ w_k·softmax(z_k), where w_k is 1 for the exit that
     answers. Relaxed gates mix the exits, with w_k = (1 - o_k)·Π o_j over the gates j before k.
 
-    A subclass writes ``exit_logits``, ``margin`` and ``stage_macs``, and calls ``add_gates``.
+    A subclass writes ``stage``, ``margin`` and ``stage_macs``, and calls ``add_gates``.
 
     Attributes:
         exits: K.
@@ -79,8 +81,39 @@ class ExitNetwork(GatedNetwork):
         self.chooser = Choice() if least_entropy else None
 
     @abstractmethod
+    def stage(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The stage up to an exit.
+
+        Args:
+            number: Of the exit, from 0.
+            x: Images (B, 3, H, W) in [0, 1] for the first one; else what the stage before gave.
+
+        Returns:
+            What the next stage gets, with the samples first, and the exit's logits
+            (B, num_classes).
+        """
+
     def exit_logits(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) in [0, 1] to the logits of every exit, each (B, num_classes)."""
+        x, logits = images, []
+        for number in range(self.exits):
+            x, own = self.stage(number, x)
+            logits.append(own)
+        return logits
+
+    def _reached_logits(self, images: Tensor) -> list[Tensor]:
+        """The same where each sample leaves at the first sure exit; behind it, that exit's own."""
+        rows, x = torch.arange(len(images), device=images.device), images
+        logits: list[Tensor] = []
+        for number in range(self.exits):
+            x, own = self.stage(number, x)
+            logits.append(logits[-1].index_copy(0, rows, own) if logits else own)
+            if number < self.exits - 1:
+                left = self.margin(own) > 0
+                rows, x = rows[left], x[left]
+            if not len(rows):
+                break
+        return logits + [logits[-1]] * (self.exits - len(logits))
 
     @abstractmethod
     def margin(self, logits: Tensor) -> Tensor:
@@ -106,7 +139,8 @@ class ExitNetwork(GatedNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to log-probabilities (B, num_classes)."""
-        logits = self.exit_logits(images)
+        skips = self.skips(self.gates[0])
+        logits = self._reached_logits(images) if skips else self.exit_logits(images)
         method = self.gates[0].method
         if not isinstance(method, FixedExits):
             return self._answer(logits)

@@ -29,6 +29,7 @@ from leadgrad.victims.networks.layers import (
     strided,
 )
 from leadgrad.victims.networks.sizes import check_sizes
+from leadgrad.victims.networks.skipping import Skipping, on_rows
 from leadgrad.victims.occupancy.gates import Gate
 
 
@@ -58,7 +59,7 @@ class BlockGate(nn.Sequential):
         return difference
 
 
-class GumbelGating(GatedResNet):
+class GumbelGating(Skipping, GatedResNet):
     """A CIFAR ResNet with a gate for each block: images (B, 3, H, W) in [0, 1] to logits.
 
     A block that changes the map's shape keeps its projection when it is skipped.
@@ -119,6 +120,9 @@ class GumbelGating(GatedResNet):
             assert isinstance(chooser, BlockGate)
             occupancy = gate(chooser.margin(x))
             shortcut = block.shortcut(x)
+            if self.skips(gate):
+                x = on_rows(block, x, occupancy, torch.relu(shortcut))
+                continue
             if Gate.idle(occupancy):
                 x = torch.relu(shortcut)
                 continue

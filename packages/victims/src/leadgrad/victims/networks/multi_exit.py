@@ -96,16 +96,15 @@ class MultiExit(ExitNetwork):
         self.add_gates(len(self.heads), least_entropy=rest == "least_entropy")
         init_fan_out(self)
 
-    def exit_logits(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) in [0, 1] to the logits of every exit, each (B, num_classes)."""
-        x = F.relu(self.bn1(self.conv1(self.normalize(images))), inplace=True)
-        logits = []
-        for number, name in enumerate(self.names, 1):
+    def stage(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks and head of an exit, of the stem's input for the first one."""
+        if number == 0:
+            x = F.relu(self.bn1(self.conv1(self.normalize(x))), inplace=True)
+        ends = (0, *self.heads)
+        for name in self.names[ends[number] : ends[number + 1]]:
             x = self.get_submodule(name)(x)
-            if number in self.heads:
-                own = x.mean((2, 3)) if self.heads[number] == "fc" else x
-                logits.append(self.get_submodule(self.heads[number])(own))
-        return logits
+        head = self.heads[ends[number + 1]]
+        return x, self.get_submodule(head)(x.mean((2, 3)) if head == "fc" else x)
 
     def margin(self, logits: Tensor) -> Tensor:
         """Score of going on: entropy - threshold, or logit(threshold) - logit(confidence).

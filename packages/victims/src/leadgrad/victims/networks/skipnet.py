@@ -26,6 +26,7 @@ from leadgrad.victims.networks.layers import (
     strided,
 )
 from leadgrad.victims.networks.sizes import check_sizes
+from leadgrad.victims.networks.skipping import Skipping, on_rows
 from leadgrad.victims.occupancy.gates import Gate
 
 EMBEDDING = 10  # width of the gate's embeddings and of its LSTM, as published
@@ -77,7 +78,7 @@ class RecurrentController(nn.Module):
         return margin.squeeze(1), state
 
 
-class SkippingResNet(GatedResNet):
+class SkippingResNet(Skipping, GatedResNet):
     """A ResNet whose blocks are skipped: images (B, 3, H, W) in [0, 1] to logits.
 
     x_k = o_k·B_k(x_{k-1}) + (1 - o_k)·s_k for every block after the first, with o_k = 1 where the
@@ -129,6 +130,9 @@ class SkippingResNet(GatedResNet):
             margin, state = self.control(embed(x).flatten(1), state)
             occupancy = gate(margin)
             skip = block.shortcut(x)
+            if self.skips(gate):
+                x = on_rows(block, x, occupancy, skip)
+                continue
             if Gate.idle(occupancy):
                 x = skip
                 continue

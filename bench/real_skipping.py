@@ -1,0 +1,103 @@
+"""What skipping saves in milliseconds, beside what is counted: clean, and under a slowdown attack.
+
+    python bench/real_skipping.py --root data zoo/skipnet38.safetensors zoo/multi_exit14_robust...
+
+Both forwards, masked and skipping, take turns on the same images in one run, and medians are
+compared, so a busy machine slows both. On validation images. Prints Markdown: counted share of the
+conditional MACs, milliseconds per image, and their ratio, at batch 1 and 64. A masked forward leaves
+out what no image of its batch executes, so that whole blocks are skipped at batch 1 in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from leadgrad.attacks import PGD, Compute, PixelLinf
+from leadgrad.data import CIFAR10
+from leadgrad.pipelines.attack.attempt import Batch
+from leadgrad.pipelines.attack.module import AttackModule
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.pipelines.tasks import ImageClassification
+from leadgrad.victims import LGM, Sigmoid, load_published, prepare_for_attack, record_occupancies
+from leadgrad.victims.networks.network import GatedNetwork, executed_share
+from leadgrad.victims.networks.skipping import set_execution
+
+
+def milliseconds(network: nn.Module, images: Tensor, batch: int, rounds: int) -> dict[str, float]:
+    """Medians per image of both executions."""
+    found: dict[str, list[float]] = {"masked": [], "skip": []}
+    with torch.no_grad():
+        for number in range(rounds + 1):
+            for execution, times in found.items():
+                set_execution(network, execution)  # type: ignore[arg-type]  # its two words
+                start = perf_counter()
+                for part in images.split(batch):
+                    network(part)
+                if number:  # the first round warms up
+                    times.append(1000 * (perf_counter() - start) / len(images))
+    set_execution(network, "masked")
+    return {execution: median(times) for execution, times in found.items()}
+
+
+def counted(network: GatedNetwork, images: Tensor) -> tuple[float, float]:
+    """Executed share of all units' cost, and of the conditional MACs, in percent."""
+    with torch.no_grad(), record_occupancies(network) as record:
+        network(images)
+    share = executed_share(network, [units.double() for units in record]).mean()
+    spent, total = network.conditional_macs(record), network.conditional_macs_total()
+    macs = float("nan") if spent is None or total is None else float(spent.double().mean()) / total
+    return 100 * float(share), 100 * macs
+
+
+def slowed(network: nn.Module, batch: Batch, eps_255: float, steps: int) -> Tensor:
+    """The same images after an attack on compute."""
+    attack = PGD(PixelLinf(eps_255), steps=steps, step_size_255=eps_255 / 8, goal=Compute("up"))
+    module = AttackModule(network, attack, LGM(Sigmoid(4.0)))
+    module.task = ImageClassification()
+    attempt = module.attempt(batch)
+    return attempt.adversarial(attempt.exact)[0]
+
+
+HEADER = ("images", "batch", "executed %", "MACs %", "masked ms", "skip ms", "ratio of times")
+
+
+def main() -> None:
+    """Prints a table per victim."""
+    parser = argparse.ArgumentParser(description="Time real skipping beside counted operations")
+    parser.add_argument("weights", nargs="+", help="Published weights of adaptive victims")
+    parser.add_argument("--root", default="data", help="Of CIFAR-10")
+    parser.add_argument("--eps_255", type=float, default=8.0, help="Of the slowdown attack")
+    parser.add_argument("--steps", type=int, default=20, help="Of the slowdown attack")
+    parser.add_argument("--limit", type=int, default=128, help="Validation images")
+    parser.add_argument("--rounds", type=int, default=7, help="Of which medians are taken")
+    options = parser.parse_args()
+    data = CIFAR10(options.root, limit=options.limit)
+    batch = next(data.batches("validation", options.limit, count=options.limit))
+    for path in options.weights:
+        card = Card.read(path)
+        network = instantiate(card.content["network"])
+        load_published(network, card.weights)
+        victim = prepare_for_attack(network)
+        print(
+            f"\n**{card.name}**, {len(batch['label'])} images, {torch.get_num_threads()} threads\n"
+        )
+        print("| " + " | ".join(HEADER) + " |\n|" + " ---: |" * len(HEADER))
+        attacked = slowed(network, batch, options.eps_255, options.steps)
+        for name, images in (("clean", batch["image"]), ("slowed down", attacked)):
+            share, macs = counted(victim, images)
+            for size in (1, 64):
+                took = milliseconds(victim, images, size, options.rounds)
+                cells = [name, str(size), f"{share:.1f}", f"{macs:.1f}"]
+                cells += [f"{took['masked']:.2f}", f"{took['skip']:.2f}"]
+                cells.append(f"{took['skip'] / took['masked']:.2f}")
+                print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
