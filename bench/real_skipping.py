@@ -3,9 +3,9 @@
     python bench/real_skipping.py --root data zoo/skipnet38.safetensors zoo/multi_exit14_robust...
 
 Both forwards, masked and skipping, take turns on the same images in one run, and medians are
-compared, so a busy machine slows both. On validation images. Prints Markdown: counted share of the
-conditional MACs, milliseconds per image, and their ratio, at batch 1 and 64. A masked forward leaves
-out what no image of its batch executes, so that whole blocks are skipped at batch 1 in any case.
+compared, so a busy machine slows both. On validation images. Prints Markdown: executed share,
+milliseconds per image, and their ratio, at batch 1 and 64. A masked forward leaves out what no
+image of its batch executes, so that whole blocks are skipped at batch 1 in any case.
 """
 
 from __future__ import annotations
