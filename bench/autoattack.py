@@ -1,7 +1,7 @@
 """``Standard`` beside AutoAttack's standard version, of its authors, on networks without gates.
 
     pip install pyautoattack
-    python bench/autoattack.py --root data --eps_255 0.5 1 zoo/resnet32.safetensors
+    python bench/autoattack.py zoo/resnet32.safetensors --root data --eps_255 0.5 1
 
 On validation images. Both see the same network, prepared as an attack prepares it; gradients and
 queries are counted by it, per image. AutoAttack takes 1,900 gradients and 5,000 queries per image

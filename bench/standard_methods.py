@@ -1,6 +1,6 @@
 """Which gradient methods an ensemble needs: APGD under each, and what each adds to the others.
 
-    python bench/standard_methods.py --root data --eps_255 0.5 1 zoo/dynconv32.safetensors ...
+    python bench/standard_methods.py zoo/dynconv32.safetensors --root data --eps_255 0.5 1
 
 On validation images, like all choices. Every method gets the same number of gradients. Prints
 Markdown: what each leaves alone, and in which order they are best tried, each next one being the

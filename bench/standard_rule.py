@@ -1,6 +1,6 @@
 """Which rule shares ``Standard``'s budget out best, and what other attacks find beyond it.
 
-    python bench/standard_rule.py --root data --eps_255 1 zoo/dynconv32.safetensors ...
+    python bench/standard_rule.py zoo/dynconv32.safetensors --root data --eps_255 1
 
 On validation images, like all choices. Prints Markdown: what ``Standard`` leaves under its methods
 in turn, and with the whole budget under each alone (which is what a budget shared out by success

@@ -40,6 +40,7 @@ from leadgrad.attacks.square import Square
 from leadgrad.attacks.standard import Standard, Worst
 from leadgrad.attacks.strongest import strongest
 from leadgrad.attacks.threat import BudgetError, PixelLinf, Region, ThreatModel
+from leadgrad.attacks.two_tries import TwoTries
 
 __all__ = [
     "APGD",
@@ -84,6 +85,7 @@ __all__ = [
     "TargetClass",
     "TargetShift",
     "ThreatModel",
+    "TwoTries",
     "Untargeted",
     "Worst",
     "confusion",
