@@ -4,10 +4,13 @@ import pytest
 from recorded_runs import DYNCONV, FGM, SKIPNET, balanced, lgm, sign
 from run_config import arguments, attack, attack_config, changed, node, threat
 
+from leadgrad.attacks import Compute
 from leadgrad.pipelines.api.verifying import verify
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.images.slowdown import slowdown, slowdown_rows
+from leadgrad.victims import MultiExit
 
 UP = node("leadgrad.attacks.Compute", direction="up")
 DOWN = node("leadgrad.attacks.Compute", direction="down")
@@ -75,3 +78,33 @@ def test_what_can_never_be_won_is_not_called_masked(beyond, verdict, tmp_path):
     config = configured(DYNCONV, goal, lgm(1.0), tmp_path)
     results = attack(config, tmp_path / "run", "--checks=full", "--allow_failed_checks=true")
     assert [one["verdict"] for one in results["checks"] if one["id"] == "C15"] == [verdict]
+
+
+def test_measures_of_the_literature_stand_side_by_side(tmp_path, capsys):
+    results = attack(configured(SKIPNET, UP, lgm(20.0), tmp_path), tmp_path / "run")
+    share, found = results["compute"]["executed_share"], results["compute"]["slowdown"]
+    clean, adv = share["clean"], share["adversarial"]
+    assert found["recovery"] == pytest.approx(100 * (adv - clean) / (100 - clean))
+    assert found["success"] == adv
+    assert "efficacy" not in found, "of exits alone"
+    assert "recovery of saved compute" in capsys.readouterr().out
+    other = attack(
+        configured(SKIPNET, node("leadgrad.attacks.Untargeted"), lgm(20.0), tmp_path),
+        tmp_path / "other",
+    )
+    assert "slowdown" not in other["compute"]
+
+
+def test_efficacy_is_the_area_under_the_curve_of_answered_samples():
+    """Three samples leave at costs 0, 0.25 and 1 of a network of exits."""
+    network = MultiExit(14)
+    costs = [0.0, 0.25, 1.0]
+    area = sum((1 - cost) for cost in costs) / 3  # each adds a step of a third at its cost
+    mean = 100 * sum(costs) / 3
+    found = slowdown(Compute(), network, {"clean": mean, "adversarial": 100.0})["slowdown"]
+    assert found["efficacy"]["clean"] == pytest.approx(100 * area)
+    assert found["efficacy"]["adversarial"] == 0
+    whole = slowdown(Compute(), network, {"clean": 100.0, "adversarial": 100.0})["slowdown"]
+    assert whole["recovery"] is None
+    assert slowdown(Compute(), network, None) == {}
+    assert slowdown_rows({"slowdown": whole})[0][1] == "–"

@@ -19,6 +19,7 @@ from leadgrad.pipelines.tasks.images.metrics import (
     ExecutedShare,
 )
 from leadgrad.pipelines.tasks.images.records import BatchRecord
+from leadgrad.pipelines.tasks.images.slowdown import slowdown
 from leadgrad.victims import GatedNetwork
 from leadgrad.victims.occupancy.gates import gates
 
@@ -51,7 +52,7 @@ def measure(run: RunDirectory[BatchRecord], network: nn.Module, attack: Attack) 
             half["samples"] += len(answers)
             half["right"] += int((answers == record.label).sum())
             half["agree"] += int((answers == record.clean_logits.argmax(1)).sum())
-    counts, countings = scores.compute(), change.compute()
+    counts, countings, share = scores.compute(), change.compute(), executed.compute()
     paper = network.paper_counting if isinstance(network, GatedNetwork) else "decisions/attacked"
     shares = {
         "clean_accuracy": (counts["clean"], counts["samples"]),
@@ -69,7 +70,11 @@ def measure(run: RunDirectory[BatchRecord], network: nn.Module, attack: Attack) 
             "paper_counting": paper,
             "countings": countings,
         },
-        "compute": {**compute.compute(), **executed.compute()},
+        "compute": {
+            **compute.compute(),
+            **share,
+            **slowdown(attack.goal, network, share.get("executed_share")),
+        },
         "gates": len(gates(network)),
         "precision_effect": _precision_effect(half),
         **cost(costs, counts["samples"]),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leadgrad.pipelines.report.words import class_name, cost_rows, noted_rows, short_class
+from leadgrad.pipelines.tasks.images.slowdown import slowdown_rows
 
 
 def threat_words(threat: Mapping[str, Any]) -> str:
@@ -57,6 +58,7 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     if share is not None:
         words = f"{share['clean']:.2f} % → {share['adversarial']:.2f} % of what all units cost"
         rows.append(("executed share", words))
+    rows += slowdown_rows(results["compute"])
     rows += [*cost_rows(results), *noted_rows(results)]
     if results["precision_effect"] is not None:
         effect = results["precision_effect"]
