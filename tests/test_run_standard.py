@@ -92,7 +92,9 @@ def test_results_count_the_parts_that_images_fell_to(tmp_path):
 def test_what_was_noted_is_on_the_page_and_in_the_terminal(tmp_path, capsys):
     assert main(arguments("attack", config(), tmp_path / "run")) in (0, 3)
     assert "fallen to" in capsys.readouterr().out
-    assert "fallen to" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "fallen to" in page
+    assert "methods=[LGM(surrogate=Sigmoid(slope=4.0), forward=soft), FGM()" in page
 
 
 def test_scenes_have_a_standard_too(tmp_path):

@@ -23,11 +23,18 @@ def short_class(value: Mapping[str, Any]) -> str:
     name = str(value["class_path"]).rsplit(".", 1)[-1]
     arguments = []
     for key, item in value.get("init_args", {}).items():
-        if isinstance(item, Mapping) and "class_path" in item:
-            item = short_class(item)
         if item is not None:
-            arguments.append(f"{key}={item}")
+            arguments.append(f"{key}={_short(item)}")
     return f"{name}({', '.join(arguments)})"
+
+
+def _short(item: Any) -> str:
+    """An argument; classes among it, and in lists, as ``short_class`` has them."""
+    if isinstance(item, Mapping) and "class_path" in item:
+        return short_class(item)
+    if isinstance(item, list | tuple):
+        return f"[{', '.join(map(_short, item))}]"
+    return str(item)
 
 
 def class_name(value: Mapping[str, Any]) -> str:
