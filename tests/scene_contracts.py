@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 from scene_config import NETWORK
 
-from leadgrad.attacks import Attack, PointIFGSM, PointLinf, PointNoise, PointPGD
+from leadgrad.attacks import (
+    Attack,
+    PointIFGSM,
+    PointLinf,
+    PointNoise,
+    PointPGD,
+    PointStandard,
+)
 from leadgrad.data import (
     S3DIS,
     ScanNet,
@@ -138,5 +145,6 @@ METHODS = {"FGM": VoxelFGM(Sigmoid(10.0)), "LGM": VoxelLGM(Sigmoid(10.0)), "LGM(
 ATTACKS: dict[str, Attack] = {
     "PointIFGSM": PointIFGSM(PointLinf(0.1), steps=3, step_size_m=0.05),
     "PointNoise": PointNoise(PointLinf(0.1)),
+    "PointStandard": PointStandard(PointLinf(0.1), budget=10),
     "PointPGD": PointPGD(PointLinf(0.1), steps=2, step_size_m=0.05, restarts=2),
 }

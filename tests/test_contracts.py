@@ -32,6 +32,7 @@ from leadgrad.attacks import (
     RandomNoise,
     Square,
     Standard,
+    TwoTries,
     dlr,
 )
 from leadgrad.data import (
@@ -99,6 +100,7 @@ ATTACKS = {
     "Standard": Standard(PixelLinf(8), budget=10),
     "Nearest": Nearest(PixelLinf(8), attack=FGSM(PixelLinf(8)), resolution_255=4),
     "RandomNoise": RandomNoise(PixelLinf(8)),
+    "TwoTries": TwoTries(PixelLinf(8)),
 }
 
 

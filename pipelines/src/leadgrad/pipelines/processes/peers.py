@@ -112,9 +112,9 @@ class Peers:
         self.leave()
 
     def bury(self, rank: int, how: str | None) -> None:
-        """Tells all that this rank is gone, and leaves."""
+        """Leaves, and tells all that this rank is gone."""
+        self.leave()  # first: who is told tells others, and this process would end by its own news
         self._tell({"gone": rank, "how": how})
-        self.leave()
 
     def leave(self) -> None:
         """Listens no more."""
