@@ -20,21 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leadgrad.victims.networks.gated_resnet import GatedResNet
+from leadgrad.victims.networks.cifar_skeleton import WIDTH, CifarSkeleton, projection
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
     BasicBlock,
-    Normalize,
-    Projection,
-    init_fan_out,
-    stage_geometry,
     strided,
 )
-from leadgrad.victims.networks.sizes import check_sizes, whole
+from leadgrad.victims.networks.sizes import whole
 from leadgrad.victims.occupancy.gates import Gate
-
-WIDTH = 16  # channels of the narrowest gated conv's input; the others are multiples
 
 
 class PartialSumConv(nn.Conv2d):
@@ -82,7 +76,7 @@ class PartialSumBlock(BasicBlock):
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, groups: int, threshold: float
     ) -> None:
-        downsample = Projection(in_channels, out_channels, stride) if stride != 1 else None
+        downsample = projection(in_channels, out_channels, stride)
         super().__init__(in_channels, out_channels, stride=stride, downsample=downsample)
         self.conv1 = PartialSumConv(
             in_channels, out_channels, stride, groups=groups, threshold=threshold
@@ -92,7 +86,7 @@ class PartialSumBlock(BasicBlock):
         )
 
 
-class CGNet(GatedResNet):
+class CGNet(CifarSkeleton):
     """A CIFAR ResNet of gated convs: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     The stem and the projections are not gated. A gate's margins are (B, C_out, H, W) of its conv.
@@ -125,7 +119,6 @@ class CGNet(GatedResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
-        check_sizes(num_classes=num_classes)
         if not whole(groups) or groups < 2 or WIDTH % groups:
             raise ValueError(
                 f"groups must divide the {WIDTH} channels of the first blocks and be at least 2, "
@@ -136,27 +129,15 @@ class CGNet(GatedResNet):
                 f"threshold must be a finite number of standard deviations, got {threshold}; 0 "
                 "executes about half of the places, 2 few of them"
             )
-        super().__init__(image_size)
-        self.normalize = Normalize(mean, std)
-        self.conv1 = nn.Conv2d(3, WIDTH, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTH)
-        layers: list[list[nn.Module]] = [[], [], []]
-        for layer, _, channels, out, stride in stage_geometry(depth, WIDTH):
-            block = PartialSumBlock(
-                channels, out, stride=stride, groups=groups, threshold=threshold
-            )
-            layers[layer - 1].append(block)
-        self.layer1, self.layer2, self.layer3 = (nn.Sequential(*layer) for layer in layers)
-        self.fc = nn.Linear(4 * WIDTH, num_classes)
-        init_fan_out(self)
+
+        def build(channels: int, out: int, stride: int) -> PartialSumBlock:
+            return PartialSumBlock(channels, out, stride=stride, groups=groups, threshold=threshold)
+
+        super().__init__(depth, num_classes, build, mean=mean, std=std, image_size=image_size)
 
     def convs(self) -> list[PartialSumConv]:
         """The gated convs, in network order."""
         return [module for module in self.modules() if isinstance(module, PartialSumConv)]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
-        return self.head(self.layer3(self.layer2(self.layer1(self.stem(images)))))
 
     def unit_costs(self) -> tuple[float, ...]:
         """MACs that one place of each gate entails. Norms and base paths always run."""

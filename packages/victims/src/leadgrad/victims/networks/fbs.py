@@ -22,18 +22,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from leadgrad.victims.networks.gated_resnet import GatedResNet
+from leadgrad.victims.networks.cifar_skeleton import CifarSkeleton, projection
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
     BasicBlock,
-    Normalize,
-    Projection,
-    init_fan_out,
-    stage_geometry,
     strided,
 )
-from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.choice import Choice
 
 
@@ -65,7 +60,7 @@ class BoostedBlock(BasicBlock):
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, density: float, limit: float
     ) -> None:
-        downsample = Projection(in_channels, out_channels, stride) if stride != 1 else None
+        downsample = projection(in_channels, out_channels, stride)
         super().__init__(in_channels, out_channels, stride=stride, downsample=downsample)
         self.saliency1 = Saliency(in_channels, out_channels, density, limit)
         self.saliency2 = Saliency(out_channels, out_channels, density, limit)
@@ -77,7 +72,7 @@ class BoostedBlock(BasicBlock):
         return out
 
 
-class FBS(GatedResNet):
+class FBS(CifarSkeleton):
     """A CIFAR ResNet with dynamic channels: images (B, 3, H, W) in [0, 1] to logits.
 
     The stem and the projections have all their channels. Scores are (B, C_out) of a conv, and how
@@ -111,7 +106,6 @@ class FBS(GatedResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
-        check_sizes(num_classes=num_classes)
         if not 0 < density <= 1:
             raise ValueError(
                 f"density is a share of the channels and must lie in (0, 1], got {density}; 1 "
@@ -122,17 +116,11 @@ class FBS(GatedResNet):
                 f"limit is the greatest factor and must be at least 1, got {limit}; 2 trains well, "
                 "infinity sets no limit"
             )
-        super().__init__(image_size)
-        self.normalize = Normalize(mean, std)
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        layers: list[list[nn.Module]] = [[], [], []]
-        for layer, _, channels, out, stride in stage_geometry(depth):
-            block = BoostedBlock(channels, out, stride=stride, density=density, limit=limit)
-            layers[layer - 1].append(block)
-        self.layer1, self.layer2, self.layer3 = (nn.Sequential(*layer) for layer in layers)
-        self.fc = nn.Linear(64, num_classes)
-        init_fan_out(self)
+
+        def build(channels: int, out: int, stride: int) -> BoostedBlock:
+            return BoostedBlock(channels, out, stride=stride, density=density, limit=limit)
+
+        super().__init__(depth, num_classes, build, mean=mean, std=std, image_size=image_size)
         for module in self.modules():
             if isinstance(module, Saliency):
                 nn.init.kaiming_normal_(module.weight)
@@ -141,10 +129,6 @@ class FBS(GatedResNet):
     def blocks(self) -> list[BoostedBlock]:
         """All blocks, in network order."""
         return [module for module in self.modules() if isinstance(module, BoostedBlock)]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
-        return self.head(self.layer3(self.layer2(self.layer1(self.stem(images)))))
 
     def channel_macs(self) -> list[int]:
         """MACs of one output channel of each block conv, at all positions."""

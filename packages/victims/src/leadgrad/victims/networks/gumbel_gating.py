@@ -16,14 +16,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from leadgrad.victims.networks.gated_resnet import GatedResNet
+from leadgrad.victims.networks.cifar_skeleton import CifarSkeleton, projection
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
     BasicBlock,
     GlobalAverage,
-    Normalize,
-    Projection,
     init_fan_out,
     stage_geometry,
     strided,
@@ -59,7 +57,7 @@ class BlockGate(nn.Sequential):
         return difference
 
 
-class GumbelGating(Skipping, GatedResNet):
+class GumbelGating(Skipping, CifarSkeleton):
     """A CIFAR ResNet with a gate for each block: images (B, 3, H, W) in [0, 1] to logits.
 
     A block that changes the map's shape keeps its projection when it is skipped.
@@ -88,22 +86,17 @@ class GumbelGating(Skipping, GatedResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
-        check_sizes(num_classes=num_classes, hidden=hidden)
-        super().__init__(image_size)
+        check_sizes(hidden=hidden)
+
+        def build(channels: int, out: int, stride: int) -> BasicBlock:
+            downsample = projection(channels, out, stride)
+            return BasicBlock(channels, out, stride=stride, downsample=downsample)
+
+        super().__init__(depth, num_classes, build, mean=mean, std=std, image_size=image_size)
         plan = stage_geometry(depth)
-        self.normalize = Normalize(mean, std)
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        layers: list[list[nn.Module]] = [[], [], []]
-        for layer, _, channels, out, stride in plan:
-            downsample = Projection(channels, out, stride) if stride != 1 else None
-            block = BasicBlock(channels, out, stride=stride, downsample=downsample)
-            layers[layer - 1].append(block)
-        self.layer1, self.layer2, self.layer3 = (nn.Sequential(*layer) for layer in layers)
         self.choosers = nn.ModuleList(BlockGate(channels, hidden) for _, _, channels, *_ in plan)
         self.gates = nn.ModuleList(Gate() for _ in plan)
-        self.fc = nn.Linear(64, num_classes)
-        init_fan_out(self)
+        init_fan_out(self.choosers)
         for chooser in self.choosers:
             nn.init.constant_(chooser.get_parameter("4.bias"), 0.0)
             with torch.no_grad():

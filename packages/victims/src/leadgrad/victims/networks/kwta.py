@@ -15,17 +15,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from leadgrad.victims.networks.gated_resnet import GatedResNet
+from leadgrad.victims.networks.cifar_skeleton import CifarSkeleton, projection
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
     BasicBlock,
-    Normalize,
-    Projection,
-    init_fan_out,
-    stage_geometry,
 )
-from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.choice import Choice
 
 
@@ -53,7 +48,7 @@ class WinnersBlock(BasicBlock):
     """A basic block with k-WTA in place of both ReLUs."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, share: float) -> None:
-        downsample = Projection(in_channels, out_channels, stride) if stride != 1 else None
+        downsample = projection(in_channels, out_channels, stride)
         super().__init__(in_channels, out_channels, stride=stride, downsample=downsample)
         self.winners1 = WinnersTakeAll(share)
         self.winners2 = WinnersTakeAll(share)
@@ -69,7 +64,7 @@ class WinnersBlock(BasicBlock):
         return out
 
 
-class KWTA(GatedResNet):
+class KWTA(CifarSkeleton):
     """A CIFAR ResNet of k-WTA blocks: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     The stem keeps its ReLU. Scores are the activations themselves, (B, C·H·W). All units count
@@ -97,24 +92,13 @@ class KWTA(GatedResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
-        check_sizes(num_classes=num_classes)
         if not 0 < share < 1:
             raise ValueError(
                 f"share is that of the winners and must lie between 0 and 1, got {share}; at 1 "
                 "blocks were linear, so take a smaller one, such as 0.1"
             )
-        super().__init__(image_size)
-        self.normalize = Normalize(mean, std)
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        layers: list[list[nn.Module]] = [[], [], []]
-        for layer, _, channels, out, stride in stage_geometry(depth):
-            block = WinnersBlock(channels, out, stride=stride, share=share)
-            layers[layer - 1].append(block)
-        self.layer1, self.layer2, self.layer3 = (nn.Sequential(*layer) for layer in layers)
-        self.fc = nn.Linear(64, num_classes)
-        init_fan_out(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
-        return self.head(self.layer3(self.layer2(self.layer1(self.stem(images)))))
+        def build(channels: int, out: int, stride: int) -> WinnersBlock:
+            return WinnersBlock(channels, out, stride=stride, share=share)
+
+        super().__init__(depth, num_classes, build, mean=mean, std=std, image_size=image_size)

@@ -19,15 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leadgrad.victims.networks.gated_resnet import GatedResNet
+from leadgrad.victims.networks.cifar_skeleton import CifarSkeleton
 from leadgrad.victims.networks.layers import (
     CIFAR_MEAN,
     CIFAR_STD,
     BasicBlock,
-    Normalize,
     Projection,
-    init_fan_out,
-    stage_geometry,
     strided,
 )
 from leadgrad.victims.networks.network import GatedNetwork
@@ -87,7 +84,7 @@ class ExpertBlock(Skipping, nn.Module):
         return self.branches()[0].macs(size)
 
 
-class MixtureOfExperts(GatedResNet):
+class MixtureOfExperts(CifarSkeleton):
     """A CIFAR ResNet with a choice of experts in each block: images (B, 3, H, W) to logits.
 
     Images are in [0, 1]. A block that changes the map's shape has a projection for its shortcut.
@@ -117,33 +114,22 @@ class MixtureOfExperts(GatedResNet):
         std: Sequence[float] = CIFAR_STD,
         image_size: int = 32,
     ) -> None:
-        check_sizes(num_classes=num_classes, experts=experts, top=top)
+        check_sizes(experts=experts, top=top)
         if top >= experts:
             raise ValueError(
                 f"top must be below experts = {experts}, got {top}; with all of them there is "
                 "nothing to choose"
             )
-        super().__init__(image_size)
-        plan = stage_geometry(depth)
+
+        def build(channels: int, out: int, stride: int) -> ExpertBlock:
+            return ExpertBlock(channels, out, stride=stride, experts=experts, top=top)
+
+        super().__init__(depth, num_classes, build, mean=mean, std=std, image_size=image_size)
         self.experts = experts
-        self.normalize = Normalize(mean, std)
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        layers: list[list[nn.Module]] = [[], [], []]
-        for layer, _, channels, out, stride in plan:
-            block = ExpertBlock(channels, out, stride=stride, experts=experts, top=top)
-            layers[layer - 1].append(block)
-        self.layer1, self.layer2, self.layer3 = (nn.Sequential(*layer) for layer in layers)
-        self.fc = nn.Linear(64, num_classes)
-        init_fan_out(self)
 
     def blocks(self) -> list[ExpertBlock]:
         """All blocks, in network order."""
         return [module for module in self.modules() if isinstance(module, ExpertBlock)]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to logits (B, num_classes)."""
-        return self.head(self.layer3(self.layer2(self.layer1(self.stem(images)))))
 
     def expert_macs(self) -> list[int]:
         """MACs of one expert of each block."""
