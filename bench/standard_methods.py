@@ -10,27 +10,23 @@ one that wins most of what is left.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
+from named_victims import add_victims, named_victims
 from torch import Tensor, nn
 
 from leadgrad.attacks import APGD, PixelLinf
 from leadgrad.data import CIFAR10
 from leadgrad.pipelines.attack.module import AttackModule
-from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.tuning import resisting
-from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.tasks import ImageClassification
 from leadgrad.victims import (
     FGM,
     LGM,
     GradientMethod,
-    MultiExit,
     RelativeSigmoid,
     Sigmoid,
     Smoothed,
-    load_published,
 )
 
 METHODS: dict[str, GradientMethod] = {
@@ -66,22 +62,14 @@ def table(name: str, network: nn.Module, data: CIFAR10, eps_255: float, steps: i
 def main() -> None:
     """Prints the tables of all victims."""
     parser = argparse.ArgumentParser(description="Compare gradient methods under APGD")
-    parser.add_argument("weights", nargs="*", help="Published weights of adaptive victims")
-    parser.add_argument("--rdi_net", help="Weights of RDI-Net's authors")
+    add_victims(parser)
     parser.add_argument("--root", default="data", help="Of CIFAR-10")
     parser.add_argument("--eps_255", type=float, nargs="+", default=[8.0])
     parser.add_argument("--steps", type=int, default=33, help="Gradients of each method")
     parser.add_argument("--limit", type=int, default=250, help="Validation images")
     options = parser.parse_args()
     data = CIFAR10(options.root, limit=options.limit)
-    victims: dict[str, tuple[nn.Module, str | Path]] = {}
-    for path in options.weights:
-        card = Card.read(path)
-        victims[card.name] = (instantiate(card.content["network"]), card.weights)
-    if options.rdi_net is not None:
-        victims["RDI-Net"] = (MultiExit(38), options.rdi_net)
-    for name, (network, weights) in victims.items():
-        load_published(network, weights)
+    for name, network in named_victims(options):
         for eps_255 in options.eps_255:
             print("\n".join(table(name, network, data, eps_255, options.steps)), flush=True)
 

@@ -1,6 +1,6 @@
 """Which parts ``Standard`` needs: each alone, on what a first round of cross-entropy has left.
 
-    python bench/standard_parts.py --root data --eps_255 8 zoo/multi_exit14_robust.safetensors
+    python bench/standard_parts.py zoo/multi_exit14_robust.safetensors --root data --eps_255 8
 
 On validation images, like all choices. Of each method: another start of APGD on the cross-entropy,
 the DLR loss, and the targeted one towards the class of each rank. Prints how many images each part
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from named_victims import add_victims, named_victims
 from standard_rule import NAMES, left, unbeaten
 from torch import Tensor, nn
 
@@ -21,9 +21,7 @@ from leadgrad.attacks import APGD, PixelLinf, Standard, dlr
 from leadgrad.attacks.standard import Part
 from leadgrad.data import CIFAR10
 from leadgrad.pipelines.attack.attempt import Batch
-from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.victims import STANDARD, BestOf, MultiExit, load_published
+from leadgrad.victims import STANDARD, BestOf
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ def report(network: nn.Module, batches: list[Batch], threat: PixelLinf, length: 
 def main() -> None:
     """Prints the parts of each victim."""
     parser = argparse.ArgumentParser(description="What each part of Standard finds")
-    parser.add_argument("weights", nargs="*", help="Published weights of adaptive victims")
-    parser.add_argument("--rdi_net", help="Weights of RDI-Net's authors")
+    add_victims(parser)
     parser.add_argument("--root", default="data", help="Of CIFAR-10")
     parser.add_argument("--eps_255", type=float, default=8.0)
     parser.add_argument("--length", type=int, default=100, help="Gradients of a part")
@@ -91,14 +88,7 @@ def main() -> None:
     options = parser.parse_args()
     data = CIFAR10(options.root, limit=options.limit)
     batches = list(data.batches("validation", 200, count=options.limit))
-    victims: dict[str, tuple[nn.Module, str | Path]] = {}
-    for path in options.weights:
-        card = Card.read(path)
-        victims[card.name] = (instantiate(card.content["network"]), card.weights)
-    if options.rdi_net is not None:
-        victims["RDI-Net"] = (MultiExit(38), options.rdi_net)
-    for name, (network, weights) in victims.items():
-        load_published(network, weights)
+    for name, network in named_victims(options):
         print(f"\n**{name}**, ε {options.eps_255:g}/255, {options.limit} validation images\n")
         report(network, batches, PixelLinf(options.eps_255), options.length)
 

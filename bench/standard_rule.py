@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from named_victims import add_victims, named_victims
 from torch import Tensor, nn
 
 from leadgrad.attacks import APGD, PGD, Attack, Midpoint, PixelLinf, Square, Standard, dlr
 from leadgrad.data import CIFAR10
 from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.attack.module import AttackModule
-from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.tuning import resisting
-from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.tasks import ImageClassification
 from leadgrad.victims import (
     FGM,
@@ -33,11 +31,9 @@ from leadgrad.victims import (
     FixedExits,
     GradientMethod,
     Lookahead,
-    MultiExit,
     Sigmoid,
     Smoothed,
     Unled,
-    load_published,
 )
 from leadgrad.victims.networks.exits import ExitNetwork
 
@@ -122,8 +118,7 @@ def report(network: nn.Module, batches: list[Batch], threat: PixelLinf, budget: 
 def main() -> None:
     """Prints a table per victim and budget."""
     parser = argparse.ArgumentParser(description="How Standard shares out, and what it misses")
-    parser.add_argument("weights", nargs="*", help="Published weights of adaptive victims")
-    parser.add_argument("--rdi_net", help="Weights of RDI-Net's authors")
+    add_victims(parser)
     parser.add_argument("--root", default="data", help="Of CIFAR-10")
     parser.add_argument("--eps_255", type=float, nargs="+", default=[8.0])
     parser.add_argument("--budget", type=int, default=100, help="Gradients of Standard")
@@ -131,14 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     data = CIFAR10(options.root, limit=options.limit)
     batches = list(data.batches("validation", 125, count=options.limit))
-    victims: dict[str, tuple[nn.Module, str | Path]] = {}
-    for path in options.weights:
-        card = Card.read(path)
-        victims[card.name] = (instantiate(card.content["network"]), card.weights)
-    if options.rdi_net is not None:
-        victims["RDI-Net"] = (MultiExit(38), options.rdi_net)
-    for name, (network, weights) in victims.items():
-        load_published(network, weights)
+    for name, network in named_victims(options):
         for eps_255 in options.eps_255:
             print(f"\n**{name}**, ε {eps_255:g}/255, {options.limit} validation images\n")
             report(network, batches, PixelLinf(eps_255), options.budget)

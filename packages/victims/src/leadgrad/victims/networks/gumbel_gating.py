@@ -114,7 +114,7 @@ class GumbelGating(Skipping, CifarSkeleton):
             occupancy = gate(chooser.margin(x))
             shortcut = block.shortcut(x)
             if self.skips(gate):
-                x = on_rows(block, x, occupancy, torch.relu(shortcut))
+                x = torch.relu(on_rows(block.on_shortcut, x, occupancy, shortcut))
                 continue
             if Gate.idle(occupancy):
                 x = torch.relu(shortcut)

@@ -120,9 +120,13 @@ class ResidualBlock(nn.Module, ABC):
         """ReLU of the sum."""
         return F.relu(residual + shortcut, inplace=True)
 
+    def on_shortcut(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """The block's result, of a shortcut that has been computed."""
+        return self.merge(self.residual(x), shortcut)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H/stride, W/stride), sizes rounded up."""
-        return self.merge(self.residual(x), self.shortcut(x))
+        return self.on_shortcut(x, self.shortcut(x))
 
 
 class BasicBlock(ResidualBlock):

@@ -131,7 +131,7 @@ class SkippingResNet(Skipping, GatedResNet):
             occupancy = gate(margin)
             skip = block.shortcut(x)
             if self.skips(gate):
-                x = on_rows(block, x, occupancy, skip)
+                x = on_rows(block.on_shortcut, x, occupancy, skip)
                 continue
             if Gate.idle(occupancy):
                 x = skip

@@ -63,22 +63,22 @@ def set_execution(network: nn.Module, execution: Execution) -> None:
 
 
 def on_rows(
-    unit: Callable[[Tensor], Tensor], x: Tensor, executed: Tensor, otherwise: Tensor
+    unit: Callable[[Tensor, Tensor], Tensor], x: Tensor, executed: Tensor, otherwise: Tensor
 ) -> Tensor:
     """A unit on the samples that execute it, something else on the others.
 
     Args:
-        unit: Of a batch, any number of samples.
+        unit: Of some samples: their input, and what their result were otherwise, to the result.
         x: Its input. Shape: (B, ...).
         executed: Shape: (B,); not 0 where it is executed.
         otherwise: The result where it is not. Shape: (B, ...).
     """
     rows = executed.nonzero().flatten()
     if len(rows) == len(x):
-        return unit(x)
+        return unit(x, otherwise)
     if not len(rows):
         return otherwise
-    return otherwise.index_copy(0, rows, unit(x[rows]))
+    return otherwise.index_copy(0, rows, unit(x[rows], otherwise[rows]))
 
 
 class Positions:
