@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from leadgrad.attacks.gradients import input_gradient
-from leadgrad.attacks.iterative import FGSM
+from leadgrad.attacks.iterative import SignGradientAttack
 from leadgrad.attacks.models import LooksAhead, Model
 from leadgrad.attacks.samples import Samples, by_row
 
 
 @dataclass(frozen=True)
-class TwoTries(FGSM):
+class TwoTries(SignGradientAttack):
     """FGSM, and FGSM with its gradient taken half-way, of which each image keeps the stronger.
 
     Costs two gradients of the surrogate, of images that the first try has not won alone the second.
@@ -39,6 +39,10 @@ class TwoTries(FGSM):
             raise ValueError(
                 f"taken is a share of the step and must lie in [0, 1], got {self.taken}"
             )
+
+    def schedule(self) -> tuple[int, float]:
+        """One step of eps, for each try."""
+        return 1, self.threat.eps_255
 
     def run(
         self,
@@ -56,7 +60,7 @@ class TwoTries(FGSM):
             return inputs
         wanted = labels[eligible]
         region = self.threat.region(x)
-        step = self.threat.eps_255 * self.threat.unit
+        step = self.schedule()[1] * self.threat.unit
 
         def stepped(gradient: Tensor, rows: Tensor) -> Tensor:
             own = region.part(rows)
