@@ -10,7 +10,16 @@ from test_early_exit_pipeline import CONFIG, NETWORK
 
 from leadgrad.attacks import PixelLinf
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.defences import LED, WORST, Victim, cell, columns
+from leadgrad.pipelines.paper.defences import (
+    FROZEN,
+    LED,
+    WORST,
+    Measured,
+    Victim,
+    cell,
+    codes,
+    columns,
+)
 from leadgrad.pipelines.paper.defences_table import parser
 from leadgrad.victims import FGM, STANDARD, FixedExits, Unled
 
@@ -46,18 +55,30 @@ def test_what_leads_nothing_leads_nothing():
     (unled,) = (way for way in made if isinstance(way.method, Unled))
     assert unled.method.method == led.method
     assert unled.attack == led.attack
+    (frozen,) = (way for way in made if way.kind == FROZEN)
     (worst,) = (way for way in made if way.kind == WORST)
+    assert not frozen.method.leads
+    assert frozen.attack == worst.attack
     assert worst.method.candidates() == STANDARD
 
 
 def test_networks_without_exits_or_gates_have_fewer_ways():
     _, gated = ways()
     assert not any(isinstance(each.method, FixedExits) for each in gated)
-    assert {way.kind for way in gated} == {"unled", LED, WORST}
+    assert {way.kind for way in gated} == {"unled", LED, FROZEN, WORST}
     _, static = ways(gated=False)
     assert all(way.method == FGM() for way in static)
     victim, made = ways(exits=4)
     assert len({cell(victim, way).path for way in made}) == len(made)
+
+
+def test_states_of_the_code_are_counted_by_module():
+    def run(**code):
+        return Measured(None, None, {"code": code}, None)
+
+    assert codes([]) == 1
+    assert codes([run(a="1"), run(a="1", b="1"), run(b="1", c="7")]) == 1
+    assert codes([run(a="1", b="1"), run(a="2"), run(a="3"), run(b="2")]) == 3
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +92,7 @@ def table(tmp_path_factory):
     target = folder / "exits.safetensors"
     assert main(["publish", str(folder / "fit"), str(target), "--device", "a test's CPU"]) == 0
     line = f"table defences --victims [{target}] --data leadgrad.data.Digits --limit 24"
-    line += " --evaluations 12 --budget 20 --eps_255 16 --checks off --accelerator cpu"
+    line += " --evaluations 12 --budget 20 --eps_255 6 --checks off --accelerator cpu"
     line += f" --out {folder}/out"
     line += f" --publish {folder}/published/table"
     assert main(line.split()) == 0
@@ -92,18 +113,24 @@ def test_the_table_has_every_way_and_its_paired_difference(table):
         "each exit in turn, APGD",
         "LGM's values unled, APGD",
         "LGM, APGD",
+        "Standard, decisions frozen",
         "Standard",
     ]
     left = {row["attack"]: float(row["robust %"]) for row in rows}
-    for row in rows[:-2]:
+    for row in rows[:-3]:
         difference = float(row["LGM minus this, points"].split()[0])
         assert difference == pytest.approx(left["LGM, APGD"] - left[row["attack"]], abs=0.02)
     assert all(float(row["gradients"]) <= 20 for row in rows)
     text = (folder / "published" / "table.md").read_text()
     assert "leadgrad table defences" in text
+    assert "state of the code" not in text
+    line = next(each for each in text.splitlines() if each.startswith("| exits |"))
+    gap = float(line.split("|")[10].split()[0])
+    wanted = left["Standard"] - left["Standard, decisions frozen"]
+    assert gap == pytest.approx(wanted, abs=0.02)
     assert "What leading is worth" in (folder / "published" / "table.html").read_text()
     runs = sorted((folder / "out" / "cells").rglob("results.json"))
-    assert len(runs) == 10
+    assert len(runs) == 11
     assert main(["verify", str(runs[0].parent)]) == 0
 
 

@@ -1,8 +1,9 @@
 """How far adversarially trained adaptive networks are overestimated: ways, cells and blocks.
 
 ``leadgrad table defences``, which the paper does not have. Each victim is attacked with N gradients
-of APGD per image in every way that leads nothing, then with N that lead, then by the standard. What
-leading is worth is the difference to the strongest of the first kind.
+of APGD per image in every way that leads nothing, then with N that lead, then by the standard, with
+the decisions frozen and as it is. What leading is worth is the difference to the strongest of the
+first kind; what freezing overstates, the difference between the two standards.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from leadgrad.victims import (
     Unled,
 )
 
-LED, WORST = "led", "standard"
+LED, FROZEN, WORST = "led", "frozen", "standard"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Column:
         name: In words.
         attack: What is done.
         method: What its gradients see.
-        kind: "unled", ``LED`` or ``WORST``.
+        kind: "unled", ``LED``, ``FROZEN`` or ``WORST``.
     """
 
     name: str
@@ -73,13 +74,13 @@ class Victim:
 def columns(
     victim: Victim, threat: PixelLinf, evaluations: int, budget: int, slope: float
 ) -> list[Column]:
-    """The ways, at equal gradients but for the standard.
+    """The ways, at equal gradients but for the two standards, which have a budget of their own.
 
     Args:
         victim: That is attacked.
         threat: Budget of the perturbation.
         evaluations: Gradients per image, N.
-        budget: Of the standard.
+        budget: Of the standards.
         slope: λ of LGM, chosen on other images.
     """
     apgd = APGD(threat, steps=evaluations - 1)
@@ -104,8 +105,11 @@ def columns(
         led = LGM(Sigmoid(slope))
         made.append(Column("LGM's values unled, APGD", apgd, Unled(led)))
         made.append(Column("LGM, APGD", apgd, led, LED))
+    standard = Standard(threat, budget=budget)
+    if victim.gated:
+        made.append(Column("Standard, decisions frozen", standard, FGM(), FROZEN))
     methods = BestOf(STANDARD) if victim.gated else FGM()
-    made.append(Column("Standard", Standard(threat, budget=budget), methods, WORST))
+    made.append(Column("Standard", standard, methods, WORST))
     return made
 
 
@@ -184,24 +188,18 @@ def block(found: Sequence[Measured]) -> Block:
 
 
 def summary(found: Sequence[Measured]) -> Block:
-    """One line per victim: clean, strongest unled, led, standard, and the gap of the frozen one."""
+    """One line per victim: clean, strongest unled, led, both standards, and the two gaps."""
     lines = []
     for name in dict.fromkeys(each.victim.name for each in found):
         own = [each for each in found if each.victim.name == name]
         unled = [each for each in own if each.column.kind == "unled"]
-        led = next((each for each in own if each.column.kind == LED), None)
-        worst = next((each for each in own if each.column.kind == WORST), None)
+        kinds = {each.column.kind: each for each in own}
         strongest = min(unled, key=lambda each: each.left.value, default=None)
-        clean = own[0].results["clean_accuracy"]
-        line = [name, f"{clean:.2f}"]
+        line = [name, f"{own[0].results['clean_accuracy']:.2f}"]
         line += ["–", "–"] if strongest is None else [_left(strongest), strongest.column.name]
-        line.append("–" if led is None else _left(led))
-        difference = None
-        if led is not None and strongest is not None:
-            difference = led.left.minus(strongest.left)
-        line += ["", ""] if difference is None else [difference.words, difference.p_words]
-        line.append("–" if worst is None else _left(worst))
-        lines.append(line)
+        line += [_left(kinds.get(LED)), *_minus(kinds.get(LED), strongest)]
+        line += [_left(kinds.get(FROZEN)), _left(kinds.get(WORST))]
+        lines.append([*line, *_minus(kinds.get(WORST), kinds.get(FROZEN))])
     header = (
         "victim",
         "clean %",
@@ -210,13 +208,30 @@ def summary(found: Sequence[Measured]) -> Block:
         "LGM %",
         "LGM minus it, points",
         "McNemar p",
+        "Standard, decisions frozen %",
         "Standard %",
+        "Standard minus frozen, points",
+        "p of that",
     )
     note = (
         "The strongest attack that leads nothing is picked on the reported images, which favours "
-        "it; LGM is one attack, of a slope that was chosen on others."
+        "it; LGM is one attack, of a slope that was chosen on others. The two standards have the "
+        "same schedule and budget, and differ in their methods alone."
     )
     return Block(header, lines, title="What leading is worth", note=note)
+
+
+def codes(found: Sequence[Measured]) -> int:
+    """How many states of the code the runs were made by, at least.
+
+    Runs of different attacks are made of different modules: what counts is how many versions there
+    are of one of them.
+    """
+    versions: dict[str, set[str]] = {}
+    for each in found:
+        for module, version in each.results.get("code", {}).items():
+            versions.setdefault(module, set()).add(version)
+    return max((len(each) for each in versions.values()), default=1)
 
 
 def warning(found: Sequence[Measured]) -> str:
@@ -229,8 +244,16 @@ def warning(found: Sequence[Measured]) -> str:
     return f"Checks failed in: {'; '.join(doubtful)}." if doubtful else ""
 
 
-def _left(each: Measured) -> str:
-    return f"{each.left.value:.2f} [{each.left.interval_words}]"
+def _left(each: Measured | None) -> str:
+    return "–" if each is None else f"{each.left.value:.2f} [{each.left.interval_words}]"
+
+
+def _minus(one: Measured | None, other: Measured | None) -> tuple[str, str]:
+    """The paired difference and its p; nothing where one has not been measured."""
+    if one is None or other is None:
+        return "", ""
+    difference = one.left.minus(other.left)
+    return difference.words, difference.p_words
 
 
 def _shares(compute: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from leadgrad.pipelines.paper.defences import (
     Victim,
     block,
     cell,
+    codes,
     columns,
     finished,
     summary,
@@ -60,7 +61,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     made.add_argument("--eps_255", type=float, default=8.0, help="In pixel levels")
     made.add_argument("--evaluations", type=int, default=100, help="Gradients of each attack")
-    made.add_argument("--budget", type=int, default=1000, help="Gradients of Standard")
+    made.add_argument("--budget", type=int, default=1000, help="Of each Standard, in gradients")
     made.add_argument("--slope", type=float, default=4.0, help="λ of LGM, chosen on other images")
     made.add_argument("--cells", type=list[str], default=[], help='Patterns: ["*/lgm*"]')
     made.add_argument("--batch_size", type=int, default=128)
@@ -96,9 +97,15 @@ def main(args: Sequence[str]) -> int:
     console = Console()
     campaign.run(chosen, console)
     found, missing = finished(campaign, wanted)
+    facts = _facts(shlex.join(["leadgrad", "table", *args]), options, campaign)
+    if (states := codes(found)) > 1:
+        facts.append(
+            f"Not one state of the code made all runs, but {states}; each run's report names "
+            "its own, and `leadgrad verify` recomputes any of them."
+        )
     made = Sheet(
         TITLE,
-        _facts(shlex.join(["leadgrad", "table", *args]), options, campaign),
+        facts,
         block(found),
         before=[summary(found)],
         missing=missing,
@@ -156,8 +163,8 @@ def _facts(command: str, options: Namespace, campaign: Campaign) -> list[str]:
         f"Images: {data['count']:,} of {data['dataset']}'s {data['split']} split; ε "
         f"{options.eps_255:g}/255 in [0, 1], all pixels. Robust: right before and after, of all, "
         "with Wilson's interval.",
-        f"Every attack but the standard takes at most {options.evaluations} gradients per image, "
-        "counted; images that have fallen take no more. The standard takes at most "
+        f"Every attack but the standards takes at most {options.evaluations} gradients per image, "
+        "counted; images that have fallen take no more. The two standards take at most "
         f"{options.budget:,}, and as many queries.",
         f"LGM is `LGM(Sigmoid({options.slope:g}))`, a slope that was chosen on none of these "
         "images. Differences are paired on the same images (McNemar, exact).",
