@@ -10,29 +10,21 @@ from test_early_exit_pipeline import CONFIG, NETWORK
 
 from leadgrad.attacks import PixelLinf
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.defences import (
-    FROZEN,
-    LED,
-    WORST,
-    Measured,
-    Victim,
-    cell,
-    codes,
-    columns,
-)
+from leadgrad.pipelines.paper.defences import FROZEN, LED, WORST, ways
 from leadgrad.pipelines.paper.defences_table import parser
+from leadgrad.pipelines.paper.ways import Measured, Victim, cell, states
 from leadgrad.victims import FGM, STANDARD, FixedExits, Unled
 
 NODE = {"class_path": "leadgrad.victims.MultiExit", "init_args": {"depth": 14}}
 
 
-def ways(**settings):
+def all_ways(**settings):
     victim = Victim("some", NODE, **settings)
-    return victim, columns(victim, PixelLinf(8), evaluations=40, budget=100, slope=4.0)
+    return victim, ways(victim, PixelLinf(8), evaluations=40, budget=100, slope=4.0)
 
 
 def test_every_way_but_the_standard_has_the_same_gradients():
-    _, made = ways(exits=4)
+    _, made = all_ways(exits=4)
     spent = {}
     for way in made:
         attack = way.attack
@@ -47,7 +39,7 @@ def test_every_way_but_the_standard_has_the_same_gradients():
 
 
 def test_what_leads_nothing_leads_nothing():
-    _, made = ways(exits=4)
+    _, made = all_ways(exits=4)
     for way in made:
         if way.kind == "unled":
             assert not way.method.leads, way.name
@@ -63,12 +55,12 @@ def test_what_leads_nothing_leads_nothing():
 
 
 def test_networks_without_exits_or_gates_have_fewer_ways():
-    _, gated = ways()
+    _, gated = all_ways()
     assert not any(isinstance(each.method, FixedExits) for each in gated)
     assert {way.kind for way in gated} == {"unled", LED, FROZEN, WORST}
-    _, static = ways(gated=False)
+    _, static = all_ways(gated=False)
     assert all(way.method == FGM() for way in static)
-    victim, made = ways(exits=4)
+    victim, made = all_ways(exits=4)
     assert len({cell(victim, way).path for way in made}) == len(made)
 
 
@@ -76,9 +68,10 @@ def test_states_of_the_code_are_counted_by_module():
     def run(**code):
         return Measured(None, None, {"code": code}, None)
 
-    assert codes([]) == 1
-    assert codes([run(a="1"), run(a="1", b="1"), run(b="1", c="7")]) == 1
-    assert codes([run(a="1", b="1"), run(a="2"), run(a="3"), run(b="2")]) == 3
+    assert states([]) == []
+    assert states([run(a="1"), run(a="1", b="1"), run(b="1", c="7")]) == []
+    (said,) = states([run(a="1", b="1"), run(a="2"), run(a="3"), run(b="2")])
+    assert "but 3;" in said
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """``leadgrad attack`` with a goal about compute: what a led gradient can raise, and FGM cannot."""
 
 import pytest
+import torch
 from recorded_runs import DYNCONV, FGM, SKIPNET, balanced, lgm, sign
 from run_config import arguments, attack, attack_config, changed, node, threat
 
@@ -10,7 +11,8 @@ from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.slowdown import slowdown, slowdown_rows
-from leadgrad.victims import MultiExit
+from leadgrad.victims import MultiExit, save_weights
+from leadgrad.victims.networks.exits import entropy
 
 UP = node("leadgrad.attacks.Compute", direction="up")
 DOWN = node("leadgrad.attacks.Compute", direction="down")
@@ -33,6 +35,36 @@ def test_led_decisions_move_the_compute(network, slope, goal, sense, tmp_path):
     assert results["counts"]["eligible"] == results["samples"], "also those that are wrong before"
     failed = [finding for finding in verify(RunDirectory(tmp_path / "run")) if finding.problems]
     assert failed == []
+
+
+LITERATURE = [(SKIPNET, "HingedCost"), (DYNCONV, "PoweredCost"), ("exits", "UniformCost")]
+
+
+@pytest.mark.parametrize(("network", "method"), LITERATURE)
+def test_losses_of_the_literature_move_the_compute(network, method, tmp_path):
+    method = node(f"leadgrad.victims.{method}")
+    if network == "exits":
+        config = of_exits(method, tmp_path)
+    else:
+        config = configured(network, UP, method, tmp_path)
+    results = attack(config, tmp_path / "run", "--checks=fast", "--allow_failed_checks=true")
+    spent = results["compute"]["executed_share"]
+    assert spent["adversarial"] > spent["clean"]
+    assert {check["id"] for check in results["checks"] if check["verdict"] == "FAIL"} == set()
+
+
+def of_exits(method, folder):
+    """More compute from a random network, half of whose first exit's answers are sure."""
+    torch.manual_seed(0)
+    exits = MultiExit(14, num_classes=2, threshold=0.5).eval()
+    config = configured(SKIPNET, UP, method, folder)
+    images = instantiate(config["data"]).split("test").images.float() / 255
+    with torch.no_grad():
+        threshold = float(entropy(exits.exit_logits(images)[0]).median())
+    save_weights(exits, folder / "exits.safetensors")
+    network = node("leadgrad.victims.MultiExit", depth=14, num_classes=2, threshold=threshold)
+    weights = str(folder / "exits.safetensors")
+    return changed(config, {"model__network": network, "model__weights": weights})
 
 
 @pytest.mark.parametrize("goal", [UP, BOTH])

@@ -27,6 +27,7 @@ from leadgrad.victims.occupancy.places import Places
 from leadgrad.victims.occupancy.reach import Reach
 from leadgrad.victims.occupancy.relations import RBF, BilinearInterpolation
 from leadgrad.victims.occupancy.smoothed import Smoothed
+from leadgrad.victims.occupancy.spending import HingedCost, PoweredCost, UniformCost
 from leadgrad.victims.occupancy.surrogates import Constant, RelativeSigmoid, Sigmoid, Surrogate
 from leadgrad.victims.occupancy.unled import Unled
 from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
@@ -54,11 +55,13 @@ __all__ = [
     "Gate",
     "GatedNetwork",
     "GradientMethod",
+    "HingedCost",
     "Lookahead",
     "MarginError",
     "MinkUNet",
     "MultiExit",
     "Places",
+    "PoweredCost",
     "Reach",
     "RelativeSigmoid",
     "ResNet",
@@ -67,6 +70,7 @@ __all__ = [
     "SkipNetImageNet",
     "Smoothed",
     "Surrogate",
+    "UniformCost",
     "Unled",
     "VoxelFGM",
     "VoxelLGM",

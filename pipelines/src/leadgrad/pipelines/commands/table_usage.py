@@ -103,6 +103,31 @@ DEFENCES = Usage(
     "leadgrad table defences --victims [zoo/digits_dynconv14.safetensors] --data Digits",
     cards={"victims": "[]"},
 )
+FAMILIES = Usage(
+    "leadgrad table families --victims [...] [--OPTION VALUE ...]",
+    "Measure adaptive families side by side: attacks on accuracy and on compute, with frozen and "
+    "leading gradients. Finished cells are not run again.",
+    {
+        **{name: DEFENCES.options[name] for name in ("help", "victims", "data")},
+        "split": _IMAGES["split"],
+        "limit": DEFENCES.options["limit"],
+        "eps_255": "On accuracy, in pixel levels; default 1",
+        "compute_eps_255": "On compute, in pixel levels; default 8",
+        "evaluations": "Gradients of I-FGSM and APGD, even; default 20",
+        "compute_evaluations": "Gradients of each attack on compute; default 50",
+        "budget": "Gradients of Standard; default 100",
+        "slope": DEFENCES.options["slope"],
+        "cells": 'Patterns of victim/attack, quoted where they begin with *: ["*/apgd*"]',
+        **{
+            name: DEFENCES.options[name]
+            for name in ("batch_size", "processes", "checks", "accelerator", "publish")
+        },
+        "out": _OUT["out"].format("table-families"),
+    },
+    "leadgrad table families --victims [zoo/digits_dynconv14.safetensors] --data Digits "
+    "--split test",
+    cards={"victims": "[]"},
+)
 BOARD = Usage(
     "leadgrad board [--add [mine.safetensors]] [--OPTION VALUE ...]",
     "Published victims side by side: their decisions frozen, and the worst case. A victim is taken "
@@ -129,4 +154,5 @@ TABLE_USAGES = {
     "2": IMAGENET_TABLE,
     "5": LIDAR_TABLE,
     "defences": DEFENCES,
+    "families": FAMILIES,
 }

@@ -158,7 +158,7 @@ class ExitNetwork(Skipping, GatedNetwork):
         reached = torch.ones_like(left, dtype=torch.bool)
         for gate, own in zip(self.gates, logits, strict=False):
             margin = self.margin(own)
-            going_on = gate(margin, reached)
+            going_on = gate(margin, reached, own)
             weights.append(left * (1 - going_on))
             left = left * going_on
             reached = reached & (margin > 0)  # the gate's rule, whatever the method

@@ -35,6 +35,8 @@ class Decision:
         occupancy: What the network was given to multiply by, with its graph.
         choices: Of a ``Choice``, how many of the last axis are chosen; None: each unit for itself.
         reached: Which units are reached (bool), as none behind a sample's exit is; None: all.
+        spent: What the method counts compute by (``GradientMethod.spending``); None: the occupancy
+            where the unit is reached, 0 elsewhere.
     """
 
     margin: Tensor
@@ -42,10 +44,13 @@ class Decision:
     occupancy: Tensor
     choices: int | None = None
     reached: Tensor | None = None
+    spent: Tensor | None = None
 
     @property
     def executed(self) -> Tensor:
-        """The occupancy where the unit is reached, 0 elsewhere: what compute is spent by."""
+        """What compute is counted by, with its graph."""
+        if self.spent is not None:
+            return self.spent
         return self.occupancy if self.reached is None else self.occupancy * self.reached
 
 
@@ -65,6 +70,7 @@ class Decider(Deciding[Decision]):
         *,
         choices: int | None = None,
         reached: Tensor | None = None,
+        logits: Tensor | None = None,
     ) -> Tensor:
         """The occupancy, after a look for NaN among the scores; observers get the decision.
 
@@ -79,8 +85,9 @@ class Decider(Deciding[Decision]):
             raise MarginError(self, score)
         if self.observers and reached is not None:
             hard = hard & reached
+        spent = self.method.spending(margin, logits) if self.observers else None
         for observe in self.observers:
-            observe(Decision(margin, hard, occupancy, choices, reached))
+            observe(Decision(margin, hard, occupancy, choices, reached, spent))
         return occupancy
 
     @staticmethod
@@ -139,7 +146,9 @@ class Gate(Decider):
         super().__init__()
         self.inclusive = inclusive
 
-    def forward(self, margin: Tensor, reached: Tensor | None = None) -> Tensor:
+    def forward(
+        self, margin: Tensor, reached: Tensor | None = None, logits: Tensor | None = None
+    ) -> Tensor:
         """Occupancy of each margin under the present method.
 
         Args:
@@ -147,6 +156,7 @@ class Gate(Decider):
             reached: Where the network gets to this gate at all, as behind exits; None: everywhere.
                 It is recorded, and leaves the occupancy as it is. bool, in the shape of the
                 margin's first axes: (B,), (B, ...).
+            logits: Of an exit that the gate stands behind (B, K), for methods that ask for them.
 
         Raises:
             ValueError: If ``reached`` is not of these margins.
@@ -156,7 +166,7 @@ class Gate(Decider):
         reached = spread(reached, margin)
         hard = margin >= 0 if self.inclusive else margin > 0
         occupancy = self.method.occupancy(margin, hard)
-        return self._decided(margin, margin, hard, occupancy, reached=reached)
+        return self._decided(margin, margin, hard, occupancy, reached=reached, logits=logits)
 
     def extra_repr(self) -> str:
         """The rule, for ``print(network)``."""

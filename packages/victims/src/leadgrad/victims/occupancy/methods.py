@@ -42,6 +42,17 @@ class GradientMethod(ABC):
         """
         return self.occupancy(margin, hard)
 
+    def spending(self, margin: Tensor, logits: Tensor | None) -> Tensor | None:
+        """What a decision counts for where compute is the goal, in the margin's shape.
+
+        None, as here, is the occupancy, and 0 where a unit is not reached.
+
+        Args:
+            margin: Score. Shape: (B, ...).
+            logits: Of the exit that the gate stands behind (B, K); None of other gates.
+        """
+        return None
+
     def relations(self) -> Relations:
         """What it relaxes in a voxel network.
 
