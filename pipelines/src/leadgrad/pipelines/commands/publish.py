@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from leadgrad.pipelines.attack.task import Task, named_task, task_of
 from leadgrad.pipelines.commands.arguments import publish_parser
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.portable import portable
 from leadgrad.pipelines.runs.sources import own_modules
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.training.adversarial import network_node
@@ -137,7 +139,7 @@ def publish(
         "cost": costs.get("heldout", costs.get("test")),
         "data": manifests,
         "recipe": _recipe(fit["fingerprint"]),
-        "command": fit["command"],
+        "command": portable(shlex.split(fit["command"])),
         "training": {
             **training,
             "wall_s": training_seconds(run.path / "tensorboard"),

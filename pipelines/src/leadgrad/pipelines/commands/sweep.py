@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.api.sweeping import Sweep, cells
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.config.parsing import Parser
+from leadgrad.pipelines.runs.portable import portable
 
 
 def sweep_parser() -> Parser:
@@ -56,7 +56,7 @@ def main(args: Sequence[str]) -> int:
     made = Sweep(campaign, model["network"], model["weights"], chosen)
     console = Console()
     campaign.run(made.jobs(), console)
-    sheet = made.sheet(shlex.join(["leadgrad", "sweep", *args]))
+    sheet = made.sheet(portable(["leadgrad", "sweep", *args]))
     sheet.write(campaign.directory, "sweep")
     sheet.show(console)
     console.print(f"page: {campaign.directory / 'sweep.html'}")

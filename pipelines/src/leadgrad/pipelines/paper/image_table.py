@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from leadgrad.pipelines.paper.render import (
 from leadgrad.pipelines.paper.tuning import Tuning
 from leadgrad.pipelines.report.curves import Point, curves_figure
 from leadgrad.pipelines.report.sheet import Sheet
+from leadgrad.pipelines.runs.portable import portable
 from leadgrad.pipelines.runs.zoo import Card
 
 HEADLINE = ("LGM", AUTOMATIC.name)
@@ -153,7 +153,7 @@ def main(args: Sequence[str]) -> int:
     )
     console = Console()
     campaign.run([cell.job() for cell in selected(plan.cells(), options.cells)], console)
-    made = sheet(plan, campaign, shlex.join(["leadgrad", "table", *args]))
+    made = sheet(plan, campaign, portable(["leadgrad", "table", *args]))
     made.write(campaign.directory, f"table{name}")
     if options.publish is not None:
         target = Path(options.publish)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from leadgrad.pipelines.paper.scene_layout import (
 from leadgrad.pipelines.report.curves import Point, curves_figure
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.report.words import gradients
+from leadgrad.pipelines.runs.portable import portable
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.tasks.scenes.outcome import Measured, confusions
 from leadgrad.pipelines.tasks.scenes.records import SceneRun
@@ -188,7 +188,7 @@ def main(args: Sequence[str]) -> int:
     there = "" if manifest["dataset"] == table.settings else f"; measured on {manifest['dataset']}"
     sheet = Sheet(
         f"{table.title}{there}",
-        facts(table, card, edge_m, manifest, options, shlex.join(["leadgrad", "table", *args])),
+        facts(table, card, edge_m, manifest, options, portable(["leadgrad", "table", *args])),
         block,
         figures=figures,
     )

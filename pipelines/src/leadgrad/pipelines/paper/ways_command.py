@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +16,7 @@ from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.options import DATA
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, finished, states, warning
 from leadgrad.pipelines.report.sheet import Block, Sheet
+from leadgrad.pipelines.runs.portable import portable
 
 
 def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
@@ -104,7 +104,7 @@ def sheet(
 
 def command_fact(args: Sequence[str]) -> str:
     """The command that makes the table."""
-    return f"Command: `{shlex.join(['leadgrad', 'table', *args])}`"
+    return f"Command: `{portable(['leadgrad', 'table', *args])}`"
 
 
 def images_fact(options: Namespace, campaign: Campaign) -> str:
