@@ -1,5 +1,6 @@
-"""What the README shows runs as printed."""
+"""What the README and the pages on Python show runs as printed; links lead somewhere."""
 
+import csv
 import os
 import re
 import subprocess
@@ -11,12 +12,14 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PYTHON = (ROOT / "docs" / "comparisons.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PATIENCE = 1800  # seconds; against hanging, far above what a slow machine needs
 
 
-def block(language, start):
+def block(language, start, page=README):
     """The one code block of a language that begins so."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
     (found,) = [text for text in blocks if text.startswith(start)]
     return found
 
@@ -33,7 +36,7 @@ def test_the_example_of_an_own_network_runs(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     names = {}
-    exec(compile(block("python", "import torch\n"), "README.md", "exec"), names)
+    exec(compile(block("python", "import torch\n", PYTHON), "comparisons.md", "exec"), names)
     sys.modules.pop("my_file")
     moved = (names["adv"] - names["x"]).abs()
     assert 0 < float(moved.max()) <= 8 / 255 + 1e-7
@@ -64,12 +67,37 @@ def test_an_own_network_is_trained_published_attacked_and_verified(folder):
 def test_an_attack_from_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
-    code = block("python", "from leadgrad.attacks import FGSM")
-    exec(compile(code, "README.md", "exec"), {})
+    code = block("python", "from leadgrad.attacks import FGSM", PYTHON)
+    exec(compile(code, "comparisons.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1].endswith("[[], [], [], [], [], [], []]")
 
 
-def test_every_configuration_it_names_exists():
-    named = set(re.findall(r"configs/\w+/\w+\.yaml", README))
-    assert named
-    assert all((ROOT / path).is_file() for path in named)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_configurations_of_a_page_exist(page):
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    local = [link for link in links if "://" not in link]
+    missing = [link for link in local if not (page.parent / link).exists()]
+    named = set(re.findall(r"configs/\w+/\w+\.yaml", text))
+    missing += [path for path in named if not (ROOT / path).is_file()]
+    assert not missing
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_readmes_strongest_result_is_the_committed_one():
+    with (ROOT / "docs" / "results" / "table-defences.csv").open() as file:
+        rows = {(row["victim"], row["attack"]): row for row in csv.DictReader(file)}
+    named = (
+        "FGM, APGD",
+        "each exit in turn, APGD",
+        "LGM's values unled, APGD",
+        "LGM, APGD",
+        "Standard",
+    )
+    measured = [float(rows["RDI-Net, 0.8 nats", name]["robust %"]) for name in named]
+    (line,) = (line for line in README.splitlines() if line.startswith("| right answers, %"))
+    shown = [float(each) for each in re.findall(r"[\d.]+", line)[1:]]
+    assert shown == pytest.approx(measured, abs=0.051)

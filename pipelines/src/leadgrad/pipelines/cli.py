@@ -33,6 +33,7 @@ COMMANDS = {
     "table": (f"{_ROOM}.commands.table", "measure a table of the paper again"),
     "figure": (f"{_ROOM}.commands.figure", "draw a figure of the paper from a run"),
     "board": (f"{_ROOM}.commands.board", "published victims, frozen and in the worst case"),
+    "doctor": (f"{_ROOM}.commands.doctor", "what this machine has, and what will be slow"),
     "demo": (f"{_ROOM}.demo.command", "train and attack small victims on real digits"),
 }
 

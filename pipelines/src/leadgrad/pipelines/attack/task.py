@@ -51,7 +51,7 @@ class Scores(Protocol):
 class Difference(NamedTuple):
     """Between what two attacks on the same samples left.
 
-    Args:
+    Attributes:
         points: Of the first less the second; negative: the first is stronger.
         low: Lower end of the 95 % interval.
         high: Its upper end.

@@ -208,6 +208,16 @@ def demo_parser() -> ArgumentParser:
     return parser
 
 
+def doctor_parser() -> ArgumentParser:
+    """Of ``leadgrad doctor``."""
+    parser = ArgumentParser(
+        prog="leadgrad doctor",
+        description="What this machine has, which data is found, and what will be slow here",
+    )
+    parser.add_argument("--root", type=str, default="data", help="Folder to look for data in")
+    return parser
+
+
 PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "verify": verify_parser,
     "export-ply": export_ply_parser,
@@ -215,6 +225,7 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "verify-data": verify_data_parser,
     "prepare": prepare_parser,
     "demo": demo_parser,
+    "doctor": doctor_parser,
     "figure 6": figure6_parser,
     "figure 7": figure7_parser,
     "figure 9": figure9_parser,
