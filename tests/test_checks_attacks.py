@@ -8,7 +8,17 @@ from checks_subjects import changed, network, of_images, subject, verdicts
 from own_victims import OwnGated
 from torch import nn
 
-from leadgrad.attacks import FGSM, IFGSM, PGD, Attack, PixelLinf, RandomNoise, Square, ThreatModel
+from leadgrad.attacks import (
+    FGSM,
+    IFGSM,
+    PGD,
+    Attack,
+    PixelLinf,
+    RandomNoise,
+    Square,
+    Standard,
+    ThreatModel,
+)
 from leadgrad.pipelines.checks import after, during
 from leadgrad.pipelines.checks.during import Trace
 from leadgrad.pipelines.tasks.images import probes
@@ -54,6 +64,15 @@ NEAR = [level / 255 for level in (129, 131, 133, 135, 140, 142, 144, 158)]
 
 def trace(attack, masked=1.0, means=NEAR):
     return Trace.of(linear(means, attack, masked))
+
+
+@pytest.mark.parametrize(("budget", "traced"), [(100, 64), (200, 32), (1000, 8)])
+def test_a_trace_of_the_standard_costs_no_more_than_one_of_other_attacks(
+    budget, traced, monkeypatch
+):
+    monkeypatch.setattr(Standard, "run", lambda self, surrogate, inputs, labels, **_: inputs)
+    made = trace(Standard(EPS_8, budget=budget), means=NEAR * 9)
+    assert len(made.subject) == traced
 
 
 def test_a_trace_is_the_attack():

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leadgrad.attacks import Answer, detached
+from leadgrad.attacks import Answer, Standard, detached
 from leadgrad.pipelines.checks.subject import Subject
 from leadgrad.pipelines.checks.verdicts import Check, Question
 
 LAST = 10  # steps over which an optimisation that has finished no longer moves
 STILL = 0.05  # of the whole rise of the loss
 FEW = 0.05  # share of samples that may be unfinished, or fool the surrogate alone
+TRACED = 6400  # gradients of a trace, at most: 64 samples at 100 each
+LEAST = 8  # samples of a trace, whatever each costs
 
 NOTHING = "the goal finds no sample worth attacking"
 NO_GRADIENT = "the attack asked for no gradient of the whole batch"
@@ -79,10 +81,16 @@ class Trace:
 
     @classmethod
     def of(cls, subject: Subject) -> Trace | None:
-        """Attacks the samples worth attacking; None if there is none."""
+        """Attacks the samples worth attacking; None if there is none.
+
+        Of ``Standard`` at great budgets only the first of them.
+        """
         chosen = subject.worth_attacking()
         if not len(chosen):
             return None
+        attack = subject.module.attack
+        if isinstance(attack, Standard):  # whose trace would cost more than the run of some sets
+            chosen = chosen.rows(slice(max(LEAST, TRACED // attack.budget)))
         tape = Tape(chosen)
         adv = chosen.attacked(tape)
         with torch.no_grad():

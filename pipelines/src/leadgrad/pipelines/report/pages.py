@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ def write_report(
         checks=check_lines(results),
         remedies=remedies(results),
         failed=failed(results["checks"]),
+        verdicts=Counter(sorted(check["verdict"] for check in results["checks"])),
         command=run.run()["command"],
         **own,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from leadgrad.pipelines.report import pictures
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.budget_curve import budget_chart
+from leadgrad.pipelines.tasks.images.by_class import by_class
 from leadgrad.pipelines.tasks.images.pictures import (
     decision_pixels,
     execution_chart,
@@ -48,9 +49,13 @@ def image_page(run: ImageRun, results: Mapping[str, Any]) -> dict[str, Any]:
         run: Whose run.json and batches it shows.
         results: Content of results.json, which need not be there yet.
     """
+    classes = run.run()["classes"]
+    rows, attacked = by_class(run.records(), classes)
     return {
+        "by_class": rows,
+        "classes_attacked": attacked,
         "countings": results["architecture_change"]["countings"],
-        "samples": _samples(run, run.run()["classes"]),
+        "samples": _samples(run, classes),
         "chart": _chart(run, results["samples"]),
         "budgets": budget_chart(results),
     }
