@@ -38,7 +38,8 @@ def cost_of(answer: Answer) -> Tensor:
     """
     if not isinstance(answer, Output):
         raise TypeError(
-            "the goal is about compute, but the model answered with logits alone; let it return "
+            "the cost is asked for, but the model answered with logits alone; give a goal of your "
+            "own asks_cost = True, and let a model of your own return "
             "leadgrad.attacks.Output(logits, cost)"
         )
     return answer.cost

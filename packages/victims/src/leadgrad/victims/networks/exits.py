@@ -55,7 +55,8 @@ class ExitNetwork(Skipping, GatedNetwork):
     The logits are log-probabilities: log Σ w_k·softmax(z_k), where w_k is 1 for the exit that
     answers. Relaxed gates mix the exits, with w_k = (1 - o_k)·Π o_j over the gates j before k.
 
-    A subclass writes ``stage``, ``margin`` and ``stage_macs``, and calls ``add_gates``.
+    A subclass writes ``stage``, ``margin``, ``threshold_range`` and ``stage_macs``, and calls
+    ``add_gates``.
 
     Attributes:
         exits: K.
