@@ -9,10 +9,11 @@ from run_config import QUIET, arguments
 from test_early_exit_pipeline import CONFIG, NETWORK
 
 from leadgrad.attacks import PixelLinf
+from leadgrad.pipelines.attack.task import Difference
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.defences import FROZEN, LED, WORST, ways
+from leadgrad.pipelines.paper.defences import FROZEN, LED, WORST, beside, ways
 from leadgrad.pipelines.paper.defences_table import parser
-from leadgrad.pipelines.paper.ways import Measured, Victim, cell, states
+from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, states
 from leadgrad.victims import FGM, STANDARD, FixedExits, Unled
 
 NODE = {"class_path": "leadgrad.victims.MultiExit", "init_args": {"depth": 14}}
@@ -72,6 +73,30 @@ def test_states_of_the_code_are_counted_by_module():
     assert states([run(a="1"), run(a="1", b="1"), run(b="1", c="7")]) == []
     (said,) = states([run(a="1", b="1"), run(a="2"), run(a="3"), run(b="2")])
     assert "but 3;" in said
+
+
+class Left:
+    """An outcome of which only the number is known."""
+
+    interval_words = "0–100"
+
+    def __init__(self, value):
+        self.value = value
+
+    def minus(self, other):
+        return Difference(self.value - other.value, -1.0, 1.0, 0.5)
+
+
+def test_victims_stand_beside_each_other():
+    standard = Way("Standard", None, None, WORST)
+    found = [
+        Measured(Victim(name, NODE), standard, {}, Left(value))
+        for name, value in (("a", 10.0), ("b", 25.0), ("c", 5.0))
+    ]
+    found.append(Measured(Victim("c", NODE), Way("other", None, None, LED), {}, Left(1.0)))
+    differences = [line[2].split(" ")[0] for line in beside(found).lines]
+    assert differences == ["", "+15.00", "-20.00"]
+    assert beside(found[:1]).lines == []
 
 
 @pytest.fixture(scope="module")

@@ -136,3 +136,16 @@ def summary(found: Sequence[Measured]) -> Block:
         "same schedule and budget, and differ in their methods alone."
     )
     return Block(header, lines, title="What leading is worth", note=note)
+
+
+def beside(found: Sequence[Measured]) -> Block:
+    """Every victim under the standard, less the one above it, on the same images."""
+    worst = [each for each in found if each.way.kind == WORST]
+    lines = []
+    for number, each in enumerate(worst):
+        above = worst[number - 1] if number else None
+        lines.append([each.victim.name, left(each), *minus(each, above)])
+    header = ("victim", "Standard %", "minus the one above, points", "McNemar p")
+    note = "Of two victims in one order: give them as --victims one below the other."
+    few = len(lines) < 2
+    return Block(header, [] if few else lines, title="Victims beside each other", note=note)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.attacks import PixelLinf
-from leadgrad.pipelines.paper.defences import LED, WORST, block, summary, ways
+from leadgrad.pipelines.paper.defences import LED, WORST, beside, block, summary, ways
 from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way
 from leadgrad.pipelines.paper.ways_command import (
@@ -64,7 +64,8 @@ def main(args: Sequence[str]) -> int:
     facts = [command_fact(args), *_facts(options, images_fact(options, campaign))]
 
     def page(found: list[Measured], missing: list[str]) -> Sheet:
-        return sheet(TITLE, facts, found, missing, block(found), before=[summary(found)])
+        above = [summary(found), beside(found)]
+        return sheet(TITLE, facts, found, missing, block(found), before=above)
 
     return run_ways(options, campaign, wanted, page, "defences")
 

@@ -50,10 +50,11 @@ class Block:
     more_lines: Sequence[Sequence[object]] = ()
 
     def markdown(self) -> list[str]:
-        """Lines of a Markdown table, after its note."""
+        """Lines of a Markdown table, after its title and note."""
         rows = [self.header, ["---"] * len(self.header), *self.lines]
         table = ["| " + " | ".join(row) + " |" for row in rows]
-        return [self.note, "", *table] if self.note else table
+        above = [f"## {self.title}", ""] if self.title else []
+        return [*above, *([self.note, ""] if self.note else []), *table]
 
 
 @dataclass(frozen=True)
