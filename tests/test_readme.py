@@ -102,6 +102,7 @@ def test_the_readmes_strongest_result_is_the_committed_one():
         "each exit in turn, APGD",
         "LGM's values unled, APGD",
         "LGM, APGD",
+        "Standard, decisions frozen",
         "Standard",
     )
     measured = [rows["RDI-Net, 0.8 nats", name] for name in named]

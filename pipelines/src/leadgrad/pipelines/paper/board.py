@@ -19,6 +19,7 @@ from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.api.verifying import verify
 from leadgrad.pipelines.attack.task import task_of_run
 from leadgrad.pipelines.checks.verdicts import failed
+from leadgrad.pipelines.paper.ways import Victim
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.report.words import class_name
 from leadgrad.pipelines.runs.zoo import Card
@@ -83,7 +84,8 @@ def cells(card: Card, eps_255: float, evaluations: int, budget: int) -> tuple[Ce
     threat = PixelLinf(eps_255)
     own = f"{card.name}-{card.content['sha256'][:8]}-{eps_255:g}"
     frozen = Cell(f"{own}/frozen", card, APGD(threat, steps=evaluations - 1), FGM())
-    return frozen, Cell(f"{own}/worst", card, Standard(threat, budget=budget), BestOf(STANDARD))
+    methods = BestOf(STANDARD) if Victim.of(card).gated else FGM()
+    return frozen, Cell(f"{own}/worst", card, Standard(threat, budget=budget), methods)
 
 
 def entry(campaign: Campaign, card: Card, eps_255: float, evaluations: int, budget: int) -> Entry:

@@ -61,7 +61,11 @@ class Victim:
         Raises:
             CardError: If there is none beside these weights.
         """
-        card = Card.read(path)
+        return cls.of(Card.read(path))
+
+    @classmethod
+    def of(cls, card: Card) -> Victim:
+        """That of a card which has been read."""
         network = instantiate(card.content["network"])
         exits = network.exits if isinstance(network, ExitNetwork) else 0
         gated = any(isinstance(part, Deciding) for part in network.modules())
