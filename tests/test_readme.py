@@ -121,6 +121,6 @@ def test_the_readmes_six_victims_are_the_committed_ones():
         "multi_exit14_lgm_robust",
     )
     worst = [rows[name, "Standard"] for name in names]
-    start = README.index("So do our own adversarially trained victims")
+    start = README.index("It is the same with victims that we trained")
     shown = [float(each) for each in re.findall(r"\d+\.\d+", README[start:])[:6]]
     assert shown == pytest.approx([*frozen, *worst], abs=0.051)
