@@ -24,10 +24,14 @@ OPTIONAL = {
 """Packages that leadgrad can do without, and what for."""
 
 
+def cores() -> int | None:
+    """That this process may use; None where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def devices() -> list[tuple[str, str]]:
     """Of what an attack can run on, with memory and cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    rows = [("CPU", f"{cores} cores, {torch.get_num_threads()} threads of torch")]
+    rows = [("CPU", f"{cores()} cores, {torch.get_num_threads()} threads of torch")]
     for number in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(number)
         rows.append((f"CUDA {number}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB"))
@@ -62,11 +66,11 @@ def slow() -> list[str]:
             "bfloat16 is emulated by this processor: leave surrogate_precision and "
             "trainer.precision at float32 on it"
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    if cores is not None and torch.get_num_threads() > cores:
+    threads, own = torch.get_num_threads(), cores()
+    if own is not None and threads > own:
         found.append(
-            f"torch has {torch.get_num_threads()} threads for {cores} cores, which wait for each "
-            f"other: set OMP_NUM_THREADS={cores} or less"
+            f"torch has {threads} threads for {own} cores, which wait for each other: set "
+            f"OMP_NUM_THREADS={own} or less"
         )
     return found
 

@@ -57,9 +57,7 @@ def main(args: Sequence[str]) -> int:
     console = Console()
     campaign.run(made.jobs(), console)
     sheet = made.sheet(portable(["leadgrad", "sweep", *args]))
-    sheet.write(campaign.directory, "sweep")
-    sheet.show(console)
-    console.print(f"page: {campaign.directory / 'sweep.html'}")
+    sheet.present(campaign.directory, "sweep", console)
     return 0
 
 

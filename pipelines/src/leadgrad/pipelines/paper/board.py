@@ -23,7 +23,7 @@ from leadgrad.pipelines.paper.ways import Victim
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.report.words import class_name
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.victims import FGM, STANDARD, BestOf
+from leadgrad.victims import FGM
 
 
 class BoardError(ValueError):
@@ -84,7 +84,7 @@ def cells(card: Card, eps_255: float, evaluations: int, budget: int) -> tuple[Ce
     threat = PixelLinf(eps_255)
     own = f"{card.name}-{card.content['sha256'][:8]}-{eps_255:g}"
     frozen = Cell(f"{own}/frozen", card, APGD(threat, steps=evaluations - 1), FGM())
-    methods = BestOf(STANDARD) if Victim.of(card).gated else FGM()
+    methods = Victim.of(card).standard_methods
     return frozen, Cell(f"{own}/worst", card, Standard(threat, budget=budget), methods)
 
 

@@ -15,7 +15,7 @@ from leadgrad.attacks import APGD, PGD, Midpoint, PixelLinf, Standard, dlr
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, left, minus, shares
 from leadgrad.pipelines.report.sheet import Block
 from leadgrad.pipelines.report.words import gradients
-from leadgrad.victims import FGM, LGM, STANDARD, BestOf, FixedExits, Sigmoid, Unled
+from leadgrad.victims import FGM, LGM, BestOf, FixedExits, Sigmoid, Unled
 
 UNLED, LED, FROZEN, WORST = "unled", "led", "frozen", "standard"
 
@@ -57,8 +57,7 @@ def ways(
     standard = Standard(threat, budget=budget)
     if victim.gated:
         made.append(Way("Standard, decisions frozen", standard, FGM(), FROZEN))
-    methods = BestOf(STANDARD) if victim.gated else FGM()
-    made.append(Way("Standard", standard, methods, WORST))
+    made.append(Way("Standard", standard, victim.standard_methods, WORST))
     return made
 
 
@@ -84,12 +83,7 @@ def block(found: Sequence[Measured]) -> Block:
     led = {each.victim.name: each for each in found if each.way.kind == LED}
     lines = []
     for each in found:
-        share = each.results["compute"]
-        beside = led.get(each.victim.name)
-        compared = ("", "")
-        if beside is not None and each.way.kind == UNLED:
-            difference = beside.left.minus(each.left)
-            compared = (difference.words, difference.p_words)
+        control = each if each.way.kind == UNLED else None
         lines.append(
             [
                 each.victim.name,
@@ -97,8 +91,8 @@ def block(found: Sequence[Measured]) -> Block:
                 gradients(each.results),
                 f"{each.left.value:.2f}",
                 each.left.interval_words,
-                shares(share),
-                *compared,
+                shares(each.results["compute"]),
+                *minus(led.get(each.victim.name), control),
             ]
         )
     return Block(HEADER, lines, linked="robust %", links=[])

@@ -154,12 +154,7 @@ def main(args: Sequence[str]) -> int:
     console = Console()
     campaign.run([cell.job() for cell in selected(plan.cells(), options.cells)], console)
     made = sheet(plan, campaign, portable(["leadgrad", "table", *args]))
-    made.write(campaign.directory, f"table{name}")
-    if options.publish is not None:
-        target = Path(options.publish)
-        made.write(target.parent, target.name, linked=False)
-    made.show(console)
-    console.print(f"page: {campaign.directory / f'table{name}.html'}")
+    made.present(campaign.directory, f"table{name}", console, publish=options.publish)
     return 0
 
 

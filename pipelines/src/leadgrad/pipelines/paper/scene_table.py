@@ -192,9 +192,7 @@ def main(args: Sequence[str]) -> int:
         block,
         figures=figures,
     )
-    sheet.write(campaign.directory, f"table{name}")
-    sheet.show(console)
-    console.print(f"page: {campaign.directory / f'table{name}.html'}")
+    sheet.present(campaign.directory, f"table{name}", console)
     return 0
 
 

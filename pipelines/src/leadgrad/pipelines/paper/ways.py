@@ -14,7 +14,7 @@ from leadgrad.pipelines.attack.task import Outcome, task_of_run
 from leadgrad.pipelines.checks.verdicts import failed
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.victims import GradientMethod
+from leadgrad.victims import FGM, STANDARD, BestOf, GradientMethod
 from leadgrad.victims.networks.exits import ExitNetwork
 from leadgrad.victims.occupancy.deciding import Deciding
 
@@ -70,6 +70,11 @@ class Victim:
         exits = network.exits if isinstance(network, ExitNetwork) else 0
         gated = any(isinstance(part, Deciding) for part in network.modules())
         return cls(card.name, card, exits=exits, gated=gated)
+
+    @property
+    def standard_methods(self) -> GradientMethod:
+        """What the standard takes its gradients under: of a network that decides nothing, FGM."""
+        return BestOf(STANDARD) if self.gated else FGM()
 
 
 @dataclass(frozen=True)

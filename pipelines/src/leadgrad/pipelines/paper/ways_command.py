@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -71,12 +70,7 @@ def run_ways(
     console = Console()
     campaign.run(chosen, console)
     made = page(*finished(campaign, wanted))
-    made.write(campaign.directory, f"table-{name}")
-    if options.publish is not None:
-        target = Path(options.publish)
-        made.write(target.parent, target.name, linked=False)
-    made.show(console)
-    console.print(f"page: {campaign.directory / f'table-{name}.html'}")
+    made.present(campaign.directory, f"table-{name}", console, publish=options.publish)
     return 0
 
 

@@ -136,6 +136,24 @@ class Sheet:
         for suffix, text in (("md", self.markdown()), ("csv", self.csv()), ("html", page)):
             write_atomically(directory / f"{name}.{suffix}", text.encode())
 
+    def present(
+        self, directory: Path, name: str, console: Console, *, publish: str | None = None
+    ) -> None:
+        """Writes it beside its runs, prints it, and says where the page is.
+
+        Args:
+            directory: Of the runs.
+            name: Of the files.
+            console: Where to print.
+            publish: Path without suffix, to write it to once more, without links to its runs.
+        """
+        self.write(directory, name)
+        if publish is not None:
+            target = Path(publish)
+            self.write(target.parent, target.name, linked=False)
+        self.show(console)
+        console.print(f"page: {directory / f'{name}.html'}")
+
     def show(self, console: Console) -> None:
         """Prints the table."""
         if not console.is_terminal:

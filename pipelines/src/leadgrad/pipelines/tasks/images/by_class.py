@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-
-from leadgrad.pipelines.tasks.images.records import BatchRecord
+from torch import Tensor
 
 MOST = 40
 """Rows at most; of more classes those that lost most are shown."""
 
 
-def by_class(records: Iterable[BatchRecord], classes: Sequence[str]) -> tuple[list[list[str]], int]:
+def by_class(
+    label: Tensor, before: Tensor, after: Tensor, classes: Sequence[str]
+) -> tuple[list[list[str]], int]:
     """Rows of text, and the number of classes that have samples.
 
     A row is a class, its samples, those right before and after in percent, and the wrong answer
     that was given most. The order is that of the classes, or, of more than ``MOST``, that of the
     loss.
+
+    Args:
+        label: Right classes. Shape: (N,), int64.
+        before: Answers before the attack. Shape: (N,), int64.
+        after: And after.
+        classes: Names.
     """
     count = len(classes)
-    samples, before, after = torch.zeros(3, count, dtype=torch.int64)
-    taken_for = torch.zeros(count, count, dtype=torch.int64)
-    for record in records:
-        label, answer = record.label, record.adv_logits.argmax(1)
-        right = record.clean_logits.argmax(1) == label
-        samples += label.bincount(minlength=count)
-        before += label[right].bincount(minlength=count)
-        after += label[right & (answer == label)].bincount(minlength=count)
-        fooled = right & (answer != label)
-        pairs = label[fooled] * count + answer[fooled]
-        taken_for += pairs.bincount(minlength=count * count).view(count, count)
+    right = before == label
+    fooled = right & (after != label)
+    samples, right_before, right_after = (
+        label[chosen].bincount(minlength=count)
+        for chosen in (torch.ones_like(right), right, right & ~fooled)
+    )
+    pairs = label[fooled] * count + after[fooled]
+    taken_for = pairs.bincount(minlength=count * count).view(count, count)
     shown = samples.nonzero().flatten().tolist()
     found = len(shown)
     if found > MOST:
-        lost = (before - after).double() / samples.clamp_min(1)
+        lost = (right_before - right_after).double() / samples.clamp_min(1)
         shown = sorted(shown, key=lambda number: -float(lost[number]))[:MOST]
     rows = []
     for number in shown:
@@ -44,8 +48,8 @@ def by_class(records: Iterable[BatchRecord], classes: Sequence[str]) -> tuple[li
             [
                 classes[number],
                 f"{int(samples[number]):,}",
-                f"{100 * int(before[number]) / int(samples[number]):.1f}",
-                f"{100 * int(after[number]) / int(samples[number]):.1f}",
+                f"{100 * int(right_before[number]) / int(samples[number]):.1f}",
+                f"{100 * int(right_after[number]) / int(samples[number]):.1f}",
                 f"{classes[most]} ({times:,})" if times else "–",
             ]
         )

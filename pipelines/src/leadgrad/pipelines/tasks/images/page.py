@@ -42,6 +42,50 @@ class Sample:
     flips: int
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """What the page sums over all N samples, in one pass over the run's files.
+
+    Args:
+        label: Right classes. Shape: (N,).
+        before: Answers before the attack. Shape: (N,).
+        after: And after.
+        executed: Of each gate, in units of samples, before and after. Shape: (2, G).
+        spatial: Whether gates decide for positions.
+    """
+
+    label: Tensor
+    before: Tensor
+    after: Tensor
+    executed: Tensor
+    spatial: bool
+
+    @classmethod
+    def of(cls, run: ImageRun) -> _Whole:
+        answers, executed, spatial = [], [], False
+        for record in run.records():
+            made = record.clean_logits.argmax(1), record.adv_logits.argmax(1)
+            answers.append(torch.stack([record.label, *made]))
+            sides = map(record.decisions, (record.clean_units, record.adv_units))
+            executed.append(torch.stack([_executed(units) for units in sides]))
+            spatial = bool(record.unit_shapes and record.unit_shapes[0])
+        label, before, after = torch.cat(answers, 1)
+        return cls(label, before, after, torch.stack(executed).sum(0), spatial)
+
+    def chart(self) -> str | None:
+        """Executed share per gate, before and after; None without gates."""
+        if not self.executed.shape[1]:
+            return None
+        before, after = 100 * self.executed / len(self.label)
+        return execution_chart(before, after, "positions" if self.spatial else "samples")
+
+
+def _executed(units: list[Tensor]) -> Tensor:
+    """Share of each gate's units, summed over the samples. Shape: (G,), float64."""
+    shares = [unit.double().reshape(len(unit), -1).mean(1).sum() for unit in units]
+    return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.double)
+
+
 def image_page(run: ImageRun, results: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows beyond every report.
 
@@ -50,13 +94,14 @@ def image_page(run: ImageRun, results: Mapping[str, Any]) -> dict[str, Any]:
         results: Content of results.json, which need not be there yet.
     """
     classes = run.run()["classes"]
-    rows, attacked = by_class(run.records(), classes)
+    whole = _Whole.of(run)
+    rows, attacked = by_class(whole.label, whole.before, whole.after, classes)
     return {
         "by_class": rows,
         "classes_attacked": attacked,
         "countings": results["architecture_change"]["countings"],
         "samples": _samples(run, classes),
-        "chart": _chart(run, results["samples"]),
+        "chart": whole.chart(),
         "budgets": budget_chart(results),
     }
 
@@ -103,25 +148,3 @@ def _sample(record: BatchRecord, row: int, classes: list[str]) -> Sample:
 def _prediction(logits: Tensor, classes: list[str]) -> str:
     share, winner = logits.softmax(0).max(0)
     return f"{classes[int(winner)]} ({100 * float(share):.0f} %)"
-
-
-def _chart(run: ImageRun, samples: int) -> str | None:
-    """Executed share per gate, before and after; None without gates."""
-    executed: list[Tensor] = []
-    shapes: list[list[int]] = []
-    for record in run.records():
-        shapes = record.unit_shapes
-        if not shapes:
-            return None
-        executed.append(
-            torch.stack(
-                [
-                    torch.stack(
-                        [unit.double().reshape(len(unit), -1).mean(1) for unit in units], 1
-                    ).sum(0)
-                    for units in map(record.decisions, (record.clean_units, record.adv_units))
-                ]
-            )
-        )
-    percent = 100 * torch.stack(executed).sum(0) / samples
-    return execution_chart(percent[0], percent[1], "positions" if shapes[0] else "samples")
