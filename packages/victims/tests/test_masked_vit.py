@@ -135,6 +135,21 @@ def test_all_but_what_decides_starts_from_timms(family):
         assert torch.equal(value, given.get(name, before[name]))
 
 
+@pytest.mark.parametrize("family", [TokenHalting, TokenPruning, MixtureOfDepths])
+def test_a_stem_of_convs_makes_a_token_of_each_patch(family):
+    settings = {"stages": (1,)} if family is TokenPruning else {}
+    made = family(**{**SIZES, "patch": 4, "stem": "conv"}, **settings).double().eval()
+    x = torch.rand(1, 3, 8, 8).double()
+    tokens = made.embed(x)
+    assert tokens.shape == (1, 1 + made.tokens, 16)
+    assert made.tokens == 4
+    changed = x.clone()
+    changed[..., 7, 7] = 1 - changed[..., 7, 7]  # seen by the last token alone: row by row
+    moved = (made.embed(changed) - tokens).abs().sum(2)[0] > 0
+    assert moved.tolist() == [False, False, False, False, True]
+    assert made(x).shape == (1, made.head.out_features)
+
+
 def test_a_token_costs_its_linear_layers_and_its_row_of_the_attention():
     made = TokenHalting(**SIZES)
     linear = [module for module in made.blocks[1].modules() if isinstance(module, nn.Linear)]
@@ -149,6 +164,9 @@ def test_a_token_costs_its_linear_layers_and_its_row_of_the_attention():
         ({"width": 15}, "width must be a multiple of heads = 2, got 15"),
         ({"depth": 0}, "depth must be a whole number of at least 1, got 0"),
         ({"heads": 2.0}, "heads must be a whole number of at least 1, got 2.0"),
+        ({"stem": "mlp"}, "stem must be one of patch, conv, got 'mlp'"),
+        ({"stem": "conv", "patch": 1}, "a power of 2 of at least 2 for a stem of convs, got 1"),
+        ({"stem": "conv", "width": 5, "heads": 1}, "width must be even for a stem of convs, got 5"),
         ({"num_classes": 0}, "num_classes must be a whole number"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
     ],

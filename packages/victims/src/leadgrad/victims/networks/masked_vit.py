@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leadgrad.victims.networks.conv_stem import ConvStem
 from leadgrad.victims.networks.layers import Normalize
 from leadgrad.victims.networks.network import GatedNetwork
 from leadgrad.victims.networks.sizes import check_sizes
@@ -28,6 +29,9 @@ from leadgrad.victims.networks.sizes import check_sizes
 if TYPE_CHECKING:
     from timm.layers.attention import Attention
     from timm.models.vision_transformer import Block
+
+Stem = Literal["patch", "conv"]
+"""What makes tokens of an image: a linear map of each patch, or ``ConvStem``."""
 
 MLP_RATIO = 4  # hidden width of a block's MLP over the token's
 
@@ -92,7 +96,8 @@ class MaskedViT(GatedNetwork):
     """Base of the token families: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     The class token is in every block. A subclass decides which patch tokens are, in ``forward``,
-    and writes ``unit_macs``. Its static twin is timm's ``VisionTransformer`` of the same sizes.
+    and writes ``unit_macs``. Of patches, its static twin is timm's ``VisionTransformer`` of the
+    same sizes.
 
     Args:
         image_size: Height and width of the images, a multiple of ``patch``.
@@ -100,6 +105,7 @@ class MaskedViT(GatedNetwork):
         width: Of a token, a multiple of ``heads``.
         depth: Blocks.
         heads: Of the attention.
+        stem: "patch", as timm's, or "conv", with which a small network learns faster.
         num_classes: Classes.
         mean: Normalisation constants of the training data.
         std: Likewise.
@@ -108,7 +114,8 @@ class MaskedViT(GatedNetwork):
         tokens: N, the patches of an image.
 
     Raises:
-        ValueError: If a size is no whole number of at least 1, or does not divide.
+        ValueError: If a size is no whole number of at least 1, or does not divide, or there is no
+            such stem.
     """
 
     backbone_names = ((r"^network\.", ""),)
@@ -122,6 +129,7 @@ class MaskedViT(GatedNetwork):
         width: int,
         depth: int,
         heads: int,
+        stem: Stem,
         num_classes: int,
         mean: Sequence[float],
         std: Sequence[float],
@@ -137,6 +145,8 @@ class MaskedViT(GatedNetwork):
             raise ValueError(
                 f"width must be a multiple of heads = {heads}, got {width}; each head has its part"
             )
+        if stem not in get_args(Stem):
+            raise ValueError(f"stem must be one of {', '.join(get_args(Stem))}, got {stem!r}")
         from timm.layers.norm import LayerNorm
         from timm.layers.patch_embed import PatchEmbed
         from timm.models.vision_transformer import Block
@@ -146,7 +156,9 @@ class MaskedViT(GatedNetwork):
         self.normalize = Normalize(mean, std)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.tokens, width))
-        self.patch_embed = PatchEmbed(image_size, patch, 3, width)
+        self.patch_embed = (
+            ConvStem(patch, width) if stem == "conv" else PatchEmbed(image_size, patch, 3, width)
+        )
         self.blocks = nn.ModuleList(
             Block(width, heads, MLP_RATIO, qkv_bias=True, norm_layer=LayerNorm)
             for _ in range(depth)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.layers import CIFAR_MEAN, CIFAR_STD
-from leadgrad.victims.networks.masked_vit import MaskedViT, init_linear
+from leadgrad.victims.networks.masked_vit import MaskedViT, Stem, init_linear
 from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.choice import Choice
 
@@ -34,6 +34,7 @@ class MixtureOfDepths(MaskedViT):
         width: Of a token, a multiple of ``heads``.
         depth: Blocks, at least ``every``.
         heads: Of the attention.
+        stem: "patch", as timm's, or "conv", with which a small network learns faster.
         num_classes: Classes.
         every: Which blocks have a router: with 2, the second, the fourth and so on, as published.
         capacity: Share of the patch tokens that pass such a block, in (0, 1), rounded up to a whole
@@ -55,6 +56,7 @@ class MixtureOfDepths(MaskedViT):
         width: int = 192,
         depth: int = 12,
         heads: int = 3,
+        stem: Stem = "patch",
         num_classes: int = 10,
         every: int = 2,
         capacity: float = 0.25,
@@ -68,6 +70,7 @@ class MixtureOfDepths(MaskedViT):
             width=width,
             depth=depth,
             heads=heads,
+            stem=stem,
             num_classes=num_classes,
             mean=mean,
             std=std,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.layers import CIFAR_MEAN, CIFAR_STD
-from leadgrad.victims.networks.masked_vit import MaskedViT
+from leadgrad.victims.networks.masked_vit import MaskedViT, Stem
 from leadgrad.victims.occupancy.gates import Gate
 
 
@@ -37,6 +37,7 @@ class TokenHalting(MaskedViT):
         width: Of a token, a multiple of ``heads``.
         depth: Blocks, at least 2.
         heads: Of the attention.
+        stem: "patch", as timm's, or "conv", with which a small network learns faster.
         num_classes: Classes.
         gamma: γ, above 0; 5 is published.
         beta: β; 10 is published, where hardly a token halts before training.
@@ -56,6 +57,7 @@ class TokenHalting(MaskedViT):
         width: int = 192,
         depth: int = 12,
         heads: int = 3,
+        stem: Stem = "patch",
         num_classes: int = 10,
         gamma: float = 5.0,
         beta: float = 10.0,
@@ -70,6 +72,7 @@ class TokenHalting(MaskedViT):
             width=width,
             depth=depth,
             heads=heads,
+            stem=stem,
             num_classes=num_classes,
             mean=mean,
             std=std,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from leadgrad.victims.networks.layers import CIFAR_MEAN, CIFAR_STD
-from leadgrad.victims.networks.masked_vit import MaskedViT, init_linear
+from leadgrad.victims.networks.masked_vit import MaskedViT, Stem, init_linear
 from leadgrad.victims.networks.sizes import whole
 from leadgrad.victims.occupancy.choice import Choice
 
@@ -60,6 +60,7 @@ class TokenPruning(MaskedViT):
         width: Of a token, a multiple of ``heads``.
         depth: Blocks.
         heads: Of the attention.
+        stem: "patch", as timm's, or "conv", with which a small network learns faster.
         num_classes: Classes.
         stages: Numbers of the blocks, from 0, before which tokens are pruned; ascending.
         keep: Share of the tokens present that each stage keeps, in (0, 1), rounded to a whole
@@ -84,6 +85,7 @@ class TokenPruning(MaskedViT):
         width: int = 192,
         depth: int = 12,
         heads: int = 3,
+        stem: Stem = "patch",
         num_classes: int = 10,
         stages: Sequence[int] = (3, 6, 9),
         keep: float = 0.7,
@@ -96,6 +98,7 @@ class TokenPruning(MaskedViT):
             width=width,
             depth=depth,
             heads=heads,
+            stem=stem,
             num_classes=num_classes,
             mean=mean,
             std=std,
