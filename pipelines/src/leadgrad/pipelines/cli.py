@@ -34,6 +34,7 @@ COMMANDS = {
     "figure": (f"{_ROOM}.commands.figure", "draw a figure of the paper from a run"),
     "board": (f"{_ROOM}.commands.board", "published victims, frozen and in the worst case"),
     "doctor": (f"{_ROOM}.commands.doctor", "what this machine has, and what will be slow"),
+    "completion": (f"{_ROOM}.commands.completion", "a shell's script for the Tab key"),
     "demo": (f"{_ROOM}.demo.command", "train and attack small victims on real digits"),
 }
 

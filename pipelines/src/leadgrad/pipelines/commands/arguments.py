@@ -218,6 +218,17 @@ def doctor_parser() -> ArgumentParser:
     return parser
 
 
+def completion_parser() -> ArgumentParser:
+    """Of ``leadgrad completion``."""
+    parser = ArgumentParser(
+        prog="leadgrad completion",
+        description="Print a script that completes leadgrad's commands and options with the Tab "
+        'key; in ~/.bashrc: eval "$(leadgrad completion bash)"',
+    )
+    parser.add_argument("shell", type=Literal["bash", "zsh", "fish"], help="Yours")
+    return parser
+
+
 PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "verify": verify_parser,
     "export-ply": export_ply_parser,
@@ -226,6 +237,7 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "prepare": prepare_parser,
     "demo": demo_parser,
     "doctor": doctor_parser,
+    "completion": completion_parser,
     "figure 6": figure6_parser,
     "figure 7": figure7_parser,
     "figure 9": figure9_parser,
