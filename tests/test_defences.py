@@ -5,13 +5,15 @@ import json
 
 import pytest
 import yaml
+from matplotlib.axes import Axes
 from run_config import QUIET, arguments
 from test_early_exit_pipeline import CONFIG, NETWORK
 
 from leadgrad.attacks import PixelLinf
 from leadgrad.pipelines.attack.task import Difference
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.defences import FROZEN, LED, WORST, beside, ways
+from leadgrad.pipelines.paper.defences import FROZEN, LED, UNLED, WORST, beside, ways
+from leadgrad.pipelines.paper.defences_figure import gaps_figure
 from leadgrad.pipelines.paper.defences_table import parser
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, states
 from leadgrad.victims import FGM, STANDARD, FixedExits, Unled
@@ -78,6 +80,7 @@ def test_states_of_the_code_are_counted_by_module():
 class Left:
     """An outcome of which only the number is known."""
 
+    interval = (0.0, 100.0)
     interval_words = "0–100"
 
     def __init__(self, value):
@@ -97,6 +100,19 @@ def test_victims_stand_beside_each_other():
     differences = [line[2].split(" ")[0] for line in beside(found).lines]
     assert differences == ["", "+15.00", "-20.00"]
     assert beside(found[:1]).lines == []
+
+
+def test_the_picture_shows_the_strongest_of_each_kind(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "errorbar", lambda *args, **named: drawn.append((args[1:], named)))
+    given = [("a", UNLED, 30.0), ("a", UNLED, 20.0), ("b", UNLED, 40.0), ("b", LED, 10.0)]
+    found = [
+        Measured(Victim(name, NODE), Way("", None, None, kind), {}, Left(left))
+        for name, kind, left in given
+    ]
+    gaps_figure(found)
+    assert [values for (values, _), _ in drawn] == [[20.0, 40.0], [10.0], [], []]
+    assert [[round(row) for row in rows] for (_, rows), _ in drawn] == [[0, 1], [1], [], []]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +158,8 @@ def test_the_table_has_every_way_and_its_paired_difference(table):
     text = (folder / "published" / "table.md").read_text()
     assert "leadgrad table defences" in text
     assert "state of the code" not in text
+    assert "](table.png)" in text
+    assert (folder / "published" / "table.png").read_bytes()[1:4] == b"PNG"
     line = next(each for each in text.splitlines() if each.startswith("| exits |"))
     gap = float(line.split("|")[10].split()[0])
     wanted = left["Standard"] - left["Standard, decisions frozen"]

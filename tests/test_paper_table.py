@@ -258,13 +258,16 @@ def test_controls_are_what_they_are_called():
 
 def test_a_published_page_has_no_link_that_leads_nowhere(table, tmp_path):
     out, options = table
-    assert main([*options, f"--publish={tmp_path / 'pages' / 'one'}"]) == 0
-    linked, page = (out / "table1.html").read_text(), (tmp_path / "pages" / "one.html").read_text()
+    assert main([*options, f"--publish={tmp_path / 'table1'}"]) == 0
+    linked, page = ((folder / "table1.html").read_text() for folder in (out, tmp_path))
     targets = re.findall(r'href="([^"#]*)"', linked)
     assert targets
     assert all((out / target).is_file() for target in targets)
     assert "href=" not in page
-    assert (tmp_path / "pages" / "one.md").read_text() == (out / "table1.md").read_text()
+    assert (tmp_path / "table1.md").read_text() == (out / "table1.md").read_text()
+    pictures = re.findall(r"\]\((table1[-0-9]*\.png)\)", (out / "table1.md").read_text())
+    assert pictures
+    assert all((out / name).read_bytes() == (tmp_path / name).read_bytes() for name in pictures)
 
 
 @pytest.mark.parametrize("page", sorted(RESULTS.glob("*.html")), ids=lambda page: page.name)

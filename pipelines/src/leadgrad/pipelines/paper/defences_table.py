@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from leadgrad.attacks import PixelLinf
 from leadgrad.pipelines.paper.defences import LED, WORST, beside, block, summary, ways
+from leadgrad.pipelines.paper.defences_figure import gaps_figure
 from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way
 from leadgrad.pipelines.paper.ways_command import (
@@ -21,6 +22,7 @@ from leadgrad.pipelines.paper.ways_command import (
 from leadgrad.pipelines.report.sheet import Sheet
 
 TITLE = "Adversarially trained adaptive networks: what freezing their decisions overstates"
+CAPTION = "What each kind of attack leaves, with 95 % intervals"
 BRIEF = ("FGM, APGD", "LGM's values unled, APGD")
 """Of a victim's other settings: these, LGM and the standard."""
 
@@ -65,7 +67,9 @@ def main(args: Sequence[str]) -> int:
 
     def page(found: list[Measured], missing: list[str]) -> Sheet:
         above = [summary(found), beside(found)]
-        return sheet(TITLE, facts, found, missing, block(found), before=above)
+        figures = [(CAPTION, gaps_figure(found))] if found else []
+        main = block(found)
+        return sheet(TITLE, facts, found, missing, main, before=above, figures=figures)
 
     return run_ways(options, campaign, wanted, page, "defences")
 

@@ -83,6 +83,7 @@ def sheet(
     *,
     before: Sequence[Block] = (),
     after: Sequence[Block] = (),
+    figures: Sequence[tuple[str, bytes]] = (),
 ) -> Sheet:
     """The page, with a word on failed checks and on the code."""
     return Sheet(
@@ -91,6 +92,7 @@ def sheet(
         main,
         before=before,
         after=after,
+        figures=figures,
         missing=missing,
         warning=warning(found),
     )

@@ -86,12 +86,21 @@ class Sheet:
         """All that have rows, in order."""
         return [block for block in (*self.before, self.main, *self.after) if block.lines]
 
-    def markdown(self) -> str:
-        """The table for a repository page."""
+    def pictures(self, name: str) -> list[tuple[str, str, bytes]]:
+        """File name, caption and PNG of each plot: NAME.png, NAME-2.png and so on."""
+        return [
+            (f"{name}-{number}.png" if number > 1 else f"{name}.png", caption, data)
+            for number, (caption, data) in enumerate(self.figures, 1)
+        ]
+
+    def markdown(self, name: str) -> str:
+        """The table for a repository page, which shows the pictures of this name."""
         said = [*self.facts, *([self.warning] if self.warning else [])]
         parts = [f"# {self.title}", "", *(f"- {fact}" for fact in said)]
         for block in self.blocks:
             parts += ["", *block.markdown()]
+        for file, caption, _ in self.pictures(name):
+            parts += ["", f"![{caption}]({file})"]
         if self.missing:
             parts += ["", f"Not run: {', '.join(self.missing)}."]
         return "\n".join(parts) + "\n"
@@ -124,7 +133,7 @@ class Sheet:
         )
 
     def write(self, directory: Path, name: str, *, linked: bool = True) -> None:
-        """Writes NAME.md, .csv and .html.
+        """Writes NAME.md, .csv and .html, and the pictures.
 
         Args:
             directory: Where to.
@@ -133,7 +142,9 @@ class Sheet:
         """
         directory.mkdir(parents=True, exist_ok=True)
         page = self.html(linked=linked)
-        for suffix, text in (("md", self.markdown()), ("csv", self.csv()), ("html", page)):
+        for file, _, data in self.pictures(name):
+            write_atomically(directory / file, data)
+        for suffix, text in (("md", self.markdown(name)), ("csv", self.csv()), ("html", page)):
             write_atomically(directory / f"{name}.{suffix}", text.encode())
 
     def present(
