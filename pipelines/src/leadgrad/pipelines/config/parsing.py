@@ -18,6 +18,7 @@ from leadgrad.attacks import Attack
 from leadgrad.pipelines.config.instantiate import ClassPathError, import_problem, imported
 from leadgrad.pipelines.config.moved import present
 from leadgrad.pipelines.config.nearest import NEAREST, suggestion
+from leadgrad.pipelines.config.refusals import one_line
 
 # Attacks are dataclasses chosen by class; jsonargparse takes dataclasses as fixed otherwise
 set_parsing_settings(subclasses_enabled=[Attack])
@@ -89,7 +90,7 @@ class Parser(LightningArgumentParser):
             message = "\n  ".join([message, *self._answers(message)])
         if not self.exit_on_error:
             super().error(message, ex)
-        print(f"error: {message}\n(--help lists the options)", file=sys.stderr)
+        print(f"error: {one_line(message)}\n(--help lists the options)", file=sys.stderr)
         raise SystemExit(2)
 
     def _answers(self, message: str) -> Iterator[str]:

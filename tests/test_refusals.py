@@ -1,0 +1,69 @@
+"""A refusal of the parser in one line: which key, which class, what is wrong, what to do."""
+
+import pytest
+
+from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.config.refusals import one_line
+
+GIVEN = ["attack", "--run_dir=x", "--data=leadgrad.data.Digits"]
+NETWORK = ["--model.network=leadgrad.victims.SkipNet", "--model.network.depth=14"]
+ATTACK = [
+    "--model.attack=leadgrad.attacks.FGSM",
+    "--model.attack.threat=leadgrad.attacks.PixelLinf",
+]
+# Command line, what is said
+REFUSED = [
+    (
+        ["--model.network=leadgrad.victims.SkipNett", *ATTACK],
+        "model.network: There is no class 'leadgrad.victims.SkipNett'; the nearest valid one is "
+        "'leadgrad.victims.SkipNet'",
+    ),
+    (
+        ["--model.network=leadgrad.victims.SkipNet", "--model.network.dept=14", *ATTACK],
+        "model.network (leadgrad.victims.SkipNet): There is no key 'dept'; the nearest valid one "
+        "is 'depth'",
+    ),
+    (
+        [*NETWORK, *ATTACK, "--model.attack.threat.eps=1"],
+        "model.attack.threat (leadgrad.attacks.PixelLinf): There is no key 'eps'; the nearest "
+        "valid one is 'eps_255'",
+    ),
+    (
+        [*NETWORK, *reversed(ATTACK)],
+        "model.attack: leadgrad.attacks.Attack is a base alone; give --model.attack CLASS, before "
+        "its arguments",
+    ),
+    (
+        [*NETWORK, *ATTACK, "--model.method=LGMM"],
+        "model.method: LGMM is no class; give its path, module.LGMM",
+    ),
+    (
+        [*ATTACK, "--model.network=leadgrad.attacks.FGSM"],
+        "model.network: leadgrad.attacks.FGSM is no Module; give a class that is one",
+    ),
+    (
+        [*NETWORK, *ATTACK, "--data=leadgrad.attacks.FGSM"],
+        "data: leadgrad.attacks.FGSM is no LightningDataModule; give a class that is one",
+    ),
+    (
+        ["--model.network=leadgrad.victims.SkipNet", "--model.network.depth=ten", *ATTACK],
+        "model.network.depth (leadgrad.victims.SkipNet): Expected a <class 'int'>. Got value: ten",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED)
+def test_a_refusal_is_one_line(options, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*GIVEN, *options])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: {said}\n(--help lists the options)\n"
+
+
+def test_what_is_one_line_stays():
+    assert one_line("required: run_dir") == "required: run_dir"
+
+
+def test_a_file_that_is_not_there_is_said_where_nothing_else_was_meant():
+    said = "  - Expected a path but my.yaml either not accessible or invalid"
+    assert one_line(f'Parser key "model":\n\n{said}') == "model: there is no file my.yaml"
