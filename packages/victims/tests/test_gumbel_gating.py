@@ -7,7 +7,7 @@ from family_contract import FamilyContract
 from lightning.pytorch import Trainer
 from tiny_images import CLASSES, train_loader, validation_loader
 
-from leadgrad.victims import ResNet, record_decisions, record_occupancies
+from leadgrad.victims import FGM, ResNet, record_decisions, record_occupancies
 from leadgrad.victims.networks.gumbel_gating import GumbelGating
 from leadgrad.victims.training.budgeted import BudgetedClassifier
 from leadgrad.victims.training.noisy import NoisyStraightThrough
@@ -167,3 +167,18 @@ def test_a_noisy_choice_takes_k_and_leads():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         BudgetedClassifier(GumbelGating(8), **settings)
+
+
+def test_gates_that_are_constant_pay_if_each_has_the_budget(monkeypatch):
+    made = GumbelGating(14, CLASSES)
+    for number, chooser in enumerate(made.choosers):  # three of six execute, for any image
+        chooser[4].weight.data.zero_()
+        chooser[4].bias.data[1] = 9.0 if number % 2 else -9.0
+    monkeypatch.setattr(BudgetedClassifier, "straight_through", FGM())
+    for each_gate in (False, True):
+        module = BudgetedClassifier(made, budget=0.5, budget_weight=20, each_gate=each_gate)
+        _, terms = module.training_loss(next(iter(train_loader(16))))
+        off = float(terms["executed_share"]) - 0.5
+        assert abs(off) < 0.1
+        paid = 20 * (0.25 if each_gate else off**2)
+        assert float(terms["budget_loss"]) == pytest.approx(paid, abs=1e-4)

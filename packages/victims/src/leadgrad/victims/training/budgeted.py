@@ -23,8 +23,10 @@ class BudgetedClassifier(Classifier):
     """Trains weights and decisions together, straight through, so that a share of the cost is run.
 
     The loss is the cross-entropy and ``budget_weight`` times the squared distance of the batch's
-    mean executed share (``executed_share``) to the budget. Logs ``train/executed_share`` and, per
-    epoch, ``val_executed_share`` of the exact network, in [0, 1].
+    mean executed share (``executed_share``) to the budget. A network may meet that with gates that
+    decide alike for all images. With ``each_gate`` it is the mean over the gates of each one's
+    squared distance (Veit & Belongie 2018), which none can meet by a constant. Logs
+    ``train/executed_share`` and, per epoch, ``val_executed_share`` of the exact network, in [0, 1].
 
     Args:
         network: To train; decides through gates or choices.
@@ -32,6 +34,7 @@ class BudgetedClassifier(Classifier):
         budget: Share of the cost of all units, in (0, 1]; None: no such loss, as where the share
             cannot change.
         budget_weight: Of that loss.
+        each_gate: Whether each gate or choice has the budget, for its own share of the batch.
         temperature: τ of the straight-through gradient, whose slope is 1/τ.
         noise_seed: Of the Gumbel noise, together with epoch, batch and device.
         label_smoothing: See ``Classifier``.
@@ -50,6 +53,7 @@ class BudgetedClassifier(Classifier):
         *,
         budget: float | None = 0.5,
         budget_weight: float = 10.0,
+        each_gate: bool = False,
         temperature: float = 1.0,
         noise_seed: int = 0,
         label_smoothing: float = 0.0,
@@ -62,7 +66,7 @@ class BudgetedClassifier(Classifier):
             raise ValueError(f"budget is a share of the cost and must lie in (0, 1], got {budget}")
         if budget_weight < 0:
             raise ValueError(f"budget_weight must be at least 0, got {budget_weight}")
-        self.budget, self.budget_weight = budget, budget_weight
+        self.budget, self.budget_weight, self.each_gate = budget, budget_weight, each_gate
         self.noisy = NoisyStraightThrough(temperature)
         self.noise_seed = noise_seed
         self.val_executed_share = MeanMetric()
@@ -82,10 +86,12 @@ class BudgetedClassifier(Classifier):
             record_decisions(self.network) as decisions,
         ):
             cross_entropy = self.cross_entropy(self(batch["image"]), batch["label"])
-        share = executed_share(self.network, [each.executed.float() for each in decisions]).mean()
+        executed = [each.executed.float() for each in decisions]
+        share = executed_share(self.network, executed).mean()
         loss, terms = cross_entropy, {"cross_entropy": cross_entropy, "executed_share": share}
         if self.budget is not None:
-            terms["budget_loss"] = self.budget_weight * (share - self.budget) ** 2
+            held = torch.stack([each.mean() for each in executed]) if self.each_gate else share
+            terms["budget_loss"] = self.budget_weight * ((held - self.budget) ** 2).mean()
             loss = loss + terms["budget_loss"]
         return loss, terms
 
