@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.board import Entry, merged, read
+from leadgrad.pipelines.paper.board import BoardError, Entry, merged, read
 
 ZOO = Path(__file__).parents[1] / "zoo"
 LINE = "board --data leadgrad.data.Digits --limit 24 --evaluations 10 --budget 20 --eps_255 16"
@@ -20,12 +20,12 @@ def board(tmp_path_factory):
     folder = tmp_path_factory.mktemp("board")
     for suffix in ("safetensors", "json"):
         shutil.copy(ZOO / f"digits_dynconv14.{suffix}", folder)
-    assert main([*line(folder), "--checks=off"]) == 0
+    assert main(line(folder)) == 0
     return folder
 
 
 def line(folder, weights="digits_dynconv14.safetensors"):
-    more = ["--add", f"[{folder / weights}]", "--board", str(folder / "board")]
+    more = ["--add", str(folder / weights), "--board", str(folder / "board")]
     return [*LINE.split(), *more, "--out", str(folder / "runs")]
 
 
@@ -49,10 +49,31 @@ def test_an_entry_holds_what_was_measured(board):
 
 def test_adding_again_replaces(board, capsys):
     before = read(board / "board.json")
-    assert main([*line(board), "--checks=off"]) == 0
+    assert main(line(board)) == 0
     assert [each.place for each in read(board / "board.json")] == [each.place for each in before]
-    assert main([*LINE.split(), "--board", str(board / "board")]) == 0, "the page alone"
+    assert main(["board", "--board", str(board / "board")]) == 0, "the page alone"
     assert read(board / "board.json") == before
+
+
+def test_fewer_gradients_or_no_checks_take_no_place(board, capsys):
+    before = (board / "board.json").read_text()
+    fewer = [*line(board)[:-1], str(board / "fewer"), "--budget=10"]
+    assert main(fewer) == 1
+    assert (
+        "the board has it with 10 and 20 gradients, more than 10 and 10" in capsys.readouterr().err
+    )
+    with pytest.raises(SystemExit):
+        main([*line(board), "--checks=off"])
+    assert (board / "board.json").read_text() == before
+
+
+def test_runs_of_other_settings_are_no_entry(board, capsys):
+    before = (board / "board.json").read_text()
+    assert main([*line(board), "--budget=30"]) == 1
+    said = capsys.readouterr().err
+    assert "holds cells of other settings: digits_dynconv14" in said
+    assert "/worst (other attack); give another --out" in said
+    assert (board / "board.json").read_text() == before
 
 
 def test_a_card_that_claims_another_accuracy_is_not_taken(board, capsys):
@@ -78,9 +99,19 @@ def test_a_damaged_board_is_named(tmp_path, capsys):
 def test_one_entry_per_weights_images_and_budget():
     def made(**changes):
         values = dict.fromkeys(Entry.__dataclass_fields__, "")
-        values |= {"sha256": "a", "data": {"sha256": "d"}, "eps_255": 8.0, "worst": 10.0}
+        values |= {
+            "evaluations": 10,
+            "budget": 20,
+            "sha256": "a",
+            "data": {"sha256": "d"},
+            "eps_255": 8.0,
+            "worst": 10.0,
+        }
         return Entry(**{**values, **changes})
 
     old = [made(), made(sha256="b", worst=30.0)]
     assert merged(old, [made(worst=20.0)]) == [old[1], made(worst=20.0)]
     assert len(merged(old, [made(eps_255=4.0)])) == 3
+    assert len(merged(old, [made(budget=30)])) == 2
+    with pytest.raises(BoardError, match="more than 10 and 19"):
+        merged(old, [made(budget=19)])

@@ -183,3 +183,20 @@ def test_nothing_to_attack_is_said(capsys):
     assert main(["table", "defences", "--data", "leadgrad.data.Digits"]) == 1
     assert "give --victims, --rdi_net or both" in capsys.readouterr().err
     assert json.dumps(parser().get_defaults().evaluations) == "100"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("--evaluations 14", "exits/fgm--pgd (other attack); "),
+        ("--limit 12", "exits/fgm--pgd (other images); "),
+        ("--slope 3", "exits/lgm--apgd (other method)"),
+    ],
+)
+def test_cells_of_other_settings_never_stand_in_one_table(table, capsys, change, said):
+    folder, line = table
+    page = (folder / "out" / "table-defences.md").read_text()
+    changed = [*line.split(), *change.split(), "--cells", "*/last-exit*"]
+    assert main(changed) == 1
+    assert said in capsys.readouterr().err
+    assert (folder / "out" / "table-defences.md").read_text() == page

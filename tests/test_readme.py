@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from leadgrad.pipelines.cli import main
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = (ROOT / "docs" / "comparisons.md").read_text()
@@ -81,6 +83,17 @@ def test_links_and_configurations_of_a_page_exist(page):
     named = set(re.findall(r"configs/\w+/\w+\.yaml", text))
     missing += [path for path in named if not (ROOT / path).is_file()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_configurations_of_a_page_are_accepted(page, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "zoo").symlink_to(ROOT / "zoo")
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
+        Path(f"{number}.yaml").write_text(text)
+        with pytest.raises(SystemExit) as stop:
+            main(["attack", "--config", f"{number}.yaml", "--run_dir=x", "--print_config"])
+        assert stop.value.code == 0, capsys.readouterr().err
 
 
 def test_the_readme_is_short():

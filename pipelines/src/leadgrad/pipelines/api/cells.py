@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +111,28 @@ class Campaign:
                 )
                 progress.advance(bar)
 
+    def require_own(self, cells: Iterable[Cell]) -> None:
+        """Refuses what other settings have left in the directory of the table.
+
+        Args:
+            cells: All that the table would show.
+
+        Raises:
+            ValueError: If a cell was made, or begun, by another attack or method, of other weights
+                or on other images. Code is not compared: tables say what it was.
+        """
+        images = instantiate(dict(self.data)).manifest()
+        foreign = []
+        for cell in cells:
+            run = self.of(cell)
+            if run.begun() and (differing := _differing(cell, images, run.run()["fingerprint"])):
+                foreign.append(f"{cell.path} (other {', '.join(differing)})")
+        if foreign:
+            raise ValueError(
+                f"{self.directory} holds cells of other settings: {'; '.join(foreign)}; give "
+                "another --out, or delete their folders to have them made again"
+            )
+
     def of(self, cell: Cell) -> RunDirectory[Any]:
         """A cell's run."""
         return RunDirectory(self.directory / "cells" / cell.path)
@@ -118,6 +140,33 @@ class Campaign:
     def finished(self, cell: Cell) -> bool:
         """Whether its results are there."""
         return (self.of(cell).path / "results.json").exists()
+
+
+def _differing(cell: Cell, images: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """In what a run is not that of a cell."""
+    model, data = made["model"], made["data"]
+    same = {
+        "attack": _plain(model["attack"]) == _plain(_made(cell.attack)),
+        "method": _plain(model["method"]) == _plain(_made(cell.method)),
+        "images": all(data.get(name) == value for name, value in images.items()),
+        "weights": not isinstance(cell.network, Card)
+        or made["weights_sha256"] == cell.network.content["sha256"],
+    }
+    return [name for name, alike in same.items() if not alike]
+
+
+def _made(part: Any) -> Any:
+    """With the defaults of what a node leaves out."""
+    return instantiate(dict(part)) if isinstance(part, Mapping) else part
+
+
+def _plain(value: Any) -> Any:
+    """An attack or method as a configuration has it, without what is empty there."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items() if one != {}}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, str | int | float | None) else _plain(node_of(value))
 
 
 @contextmanager

@@ -5,32 +5,39 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.paper.board import BoardError, as_json, cells, entry, merged, read, sheet
-from leadgrad.pipelines.paper.options import DATA
+from leadgrad.pipelines.paper.options import DATA, paths
 from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.weights.atomic import write_atomically
 
 
-def parser() -> ArgumentParser:
-    """The command's options."""
+def parser(*, adding: bool = True) -> ArgumentParser:
+    """The command's options.
+
+    Args:
+        adding: Whether a victim is attacked, and so data is needed.
+    """
     made = ArgumentParser(
         prog="leadgrad board",
         description="Published victims side by side: frozen decisions, and the worst case",
     )
     made.add_argument(
-        "--add", type=list[str], default=[], help="Weights with cards; without, the page alone"
+        "--add", type=paths, default=[], help="Weights with cards; without, the page alone"
     )
     made.add_argument(
         "--board", type=str, default="docs/results/board", help="Path of the page, without suffix"
     )
-    made.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
+    if adding:
+        made.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
+    else:
+        made.add_argument("--data", type=Any, help="Of no use without --add")
     made.add_argument("--split", type=str, default="test", help="The attacked split")
     made.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     made.add_argument("--eps_255", type=float, default=8.0, help="In pixel levels")
@@ -38,7 +45,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--budget", type=int, default=1000, help="Gradients of Standard")
     made.add_argument("--batch_size", type=int, default=128)
     made.add_argument("--processes", type=int, default=1, help="Of each attack")
-    made.add_argument("--checks", type=Level, default="fast", help="Of each run")
+    made.add_argument("--checks", type=Literal["fast", "full"], default="fast", help="Of each run")
     made.add_argument("--accelerator", type=str, default="auto")
     made.add_argument("--out", type=str, default="runs/board", help="Directory of the runs")
     return made
@@ -50,20 +57,24 @@ def main(args: Sequence[str]) -> int:
     Raises:
         BoardError: If the board is damaged.
     """
-    command = parser()
+    adding = any(argument.partition("=")[0] == "--add" for argument in args)
+    command = parser(adding=adding)
     options = command.parse_args(list(args))
     target = Path(options.board)
     file = target.with_name(f"{target.name}.json")
     entries, cost = read(file), (options.eps_255, options.evaluations, options.budget)
-    campaign = campaign_of(command, options)
-    cards, console, refused = [Card.read(path) for path in options.add], Console(), False
-    campaign.run([cell for card in cards for cell in cells(card, *cost)], console)
-    for card in cards:
-        try:
-            entries = merged(entries, [entry(campaign, card, *cost)])
-        except BoardError as error:
-            print(f"error: {error}", file=sys.stderr)
-            refused = True
+    console, refused = Console(), False
+    if adding:
+        campaign, cards = campaign_of(command, options), [Card.read(path) for path in options.add]
+        jobs = [cell for card in cards for cell in cells(card, *cost)]
+        campaign.require_own(jobs)
+        campaign.run(jobs, console)
+        for card in cards:
+            try:
+                entries = merged(entries, [entry(campaign, card, *cost)])
+            except BoardError as error:
+                print(f"error: {error}", file=sys.stderr)
+                refused = True
     made = sheet(entries)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, as_json(entries))

@@ -16,7 +16,7 @@ from torch import nn
 from leadgrad.pipelines.attack.results import versions
 from leadgrad.pipelines.attack.task import Task, named_task, task_of
 from leadgrad.pipelines.commands.arguments import publish_parser
-from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.instantiate import ClassPathError, instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.runs.portable import portable
 from leadgrad.pipelines.runs.sources import own_modules
@@ -114,7 +114,15 @@ def publish(
         }
     else:
         load_published(network, run.path / "weights.safetensors", sha256=trained)
-    data = instantiate(fit["fingerprint"]["data"], **({} if root is None else {"root": root}))
+    try:
+        data = instantiate(fit["fingerprint"]["data"], **({} if root is None else {"root": root}))
+    except ClassPathError as error:
+        if root is None and "'root'" in str(error):
+            raise ValueError(
+                f"{run.path} was trained on {fit['fingerprint']['data']['class_path']}, whose "
+                "folder a fit does not keep; give it as --root"
+            ) from error
+        raise
     if compute_share is not None:
         node = _calibrated(network.eval(), node, data, compute_share)
     victim = prepare_for_attack(network.eval())

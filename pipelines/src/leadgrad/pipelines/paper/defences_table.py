@@ -110,8 +110,8 @@ def _facts(options: Namespace, images: str) -> list[str]:
         f"Images: {images}; ε {options.eps_255:g}/255 in [0, 1], all pixels. Robust: right before "
         "and after, of all, with Wilson's interval.",
         f"Every attack but the standards takes at most {options.evaluations} gradients per image, "
-        "counted; images that have fallen take no more. The two standards take at most "
-        f"{options.budget:,}, and as many queries.",
+        "counted; in APGD and the standards an image that has fallen takes no more. The two "
+        f"standards take at most {options.budget:,}, and as many queries.",
         f"LGM is `LGM(Sigmoid({options.slope:g}))`, a slope that was chosen on none of these "
         "images. Differences are paired on the same images (McNemar, exact).",
     ]

@@ -151,6 +151,7 @@ def main(args: Sequence[str]) -> int:
         {"accelerator": options.accelerator},
         options.processes,
     )
+    campaign.require_own(cell.job() for cell in plan.cells())
     console = Console()
     campaign.run([cell.job() for cell in selected(plan.cells(), options.cells)], console)
     made = sheet(plan, campaign, portable(["leadgrad", "table", *args]))

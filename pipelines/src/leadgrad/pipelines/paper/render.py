@@ -113,19 +113,9 @@ MASK_HEADER = ("attack", "victim", "method", "masks", "mean accuracy %", "standa
 
 
 def entries_of(cells: Sequence[TableCell], campaign: Campaign) -> list[Entry]:
-    """The cells that have finished, now or in an earlier session, in order.
-
-    Raises:
-        ValueError: If they attacked different images.
-    """
+    """The cells that have finished, now or in an earlier session, in order."""
     done = [cell for cell in cells if campaign.finished(cell.job())]
     runs = [campaign.of(cell.job()) for cell in done]
-    attacked = {run.results()["data"]["sha256"] for run in runs}
-    if len(attacked) > 1:
-        raise ValueError(
-            f"{campaign.directory} holds cells of {len(attacked)} sets of images, which cannot "
-            "stand beside each other; give each split and limit an --out of its own"
-        )
     left: list[Outcome] = [task_of_run(run).outcome(run) for run in runs]
     frozen = {
         (cell.victim, cell.row, cell.mask_seed): own

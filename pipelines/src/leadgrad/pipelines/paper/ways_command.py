@@ -12,7 +12,7 @@ from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.options import DATA
+from leadgrad.pipelines.paper.options import DATA, paths
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, finished, states, warning
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.runs.portable import portable
@@ -27,11 +27,11 @@ def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
         split: Which is attacked by default.
     """
     made = ArgumentParser(prog=f"leadgrad table {name}", description=description)
-    made.add_argument("--victims", type=list[str], default=[], help="Published weights with cards")
+    made.add_argument("--victims", type=paths, default=[], help="Published weights with cards")
     made.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
     made.add_argument("--split", type=str, default=split, help="The attacked split")
     made.add_argument("--limit", type=int | None, default=None, help="Its first images only")
-    made.add_argument("--cells", type=list[str], default=[], help='Patterns: ["*/lgm*"]')
+    made.add_argument("--cells", type=paths, default=[], help='Patterns: ["*/lgm*"]')
     made.add_argument("--batch_size", type=int, default=128)
     made.add_argument("--processes", type=int, default=1, help="Of each attack")
     made.add_argument("--checks", type=Level, default="fast", help="Of each run")
@@ -67,6 +67,7 @@ def run_ways(
     chosen = [job for job in jobs if any(fnmatch(job.path, each) for each in patterns)]
     if not chosen:
         raise ValueError(f"--cells picks none of {', '.join(job.path for job in jobs)}")
+    campaign.require_own(jobs)
     console = Console()
     campaign.run(chosen, console)
     made = page(*finished(campaign, wanted))

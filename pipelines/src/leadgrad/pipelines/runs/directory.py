@@ -91,7 +91,7 @@ class RunDirectory(Generic[AnyRecord]):
             RunError: If the directory holds another run; the differing keys are named. Or if its
                 run.json is damaged, or missing although there are batches.
         """
-        if (self.path / "run.json").exists():
+        if self.begun():
             _compare(
                 self.run()["fingerprint"], json.loads(json.dumps(run["fingerprint"])), self.path
             )
@@ -103,6 +103,10 @@ class RunDirectory(Generic[AnyRecord]):
         else:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write("run.json", json.dumps(run, indent=2).encode())
+
+    def begun(self) -> bool:
+        """Whether some run has this directory."""
+        return (self.path / "run.json").exists()
 
     def run(self) -> dict[str, Any]:
         """Content of run.json.

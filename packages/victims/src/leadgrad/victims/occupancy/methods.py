@@ -77,8 +77,9 @@ class GradientMethod(ABC):
 
 
 SEVERAL = (
-    "LGM() stands for several surrogates; run the attack under each of candidates() "
-    "(leadgrad.attacks.strongest does), or give a surrogate such as Sigmoid(1.0)"
+    "LGM() stands for several surrogates, and here one is needed: give it, as LGM(Sigmoid(1.0)), "
+    "in YAML surrogate: {class_path: leadgrad.victims.Sigmoid, init_args: {slope: 1}}, "
+    "or run the attack under each of candidates(), as leadgrad.attacks.strongest does"
 )
 
 SOFT_VOXELS = (
