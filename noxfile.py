@@ -56,13 +56,13 @@ def contracts(session: nox.Session) -> None:
     session.run("lint-imports", *session.posargs)
 
 
-def run_suite(session: nox.Session, *coverage: str) -> None:
+def run_suite(session: nox.Session, *options: str) -> None:
     """The whole suite on two processes, in an environment that has the packages."""
     session.run(
         "pytest",
         "--numprocesses=2",
         "--dist=loadfile",  # a file's fixtures are made once
-        *coverage,
+        *options,
         *(session.posargs or ["-m", "not slow and not gpu"]),
         env=QUIET,
     )
@@ -89,7 +89,7 @@ def lowest(session: nox.Session) -> None:
     """The whole suite with the lowest versions that the packages admit."""
     editable = [argument for package in PACKAGES for argument in ("-e", package)]
     session.install("--resolution=lowest-direct", *editable, *TEST_TOOLS)
-    run_suite(session)
+    run_suite(session, "-W", "default")  # old versions warn of what newer ones have mended
 
 
 @nox.session
