@@ -65,6 +65,7 @@ def test_fewer_gradients_or_no_checks_take_no_place(board, capsys):
     with pytest.raises(SystemExit):
         main([*line(board), "--checks=off"])
     assert (board / "board.json").read_text() == before
+    assert not (board / "fewer").exists(), "refused before anything was run"
 
 
 def test_runs_of_other_settings_are_no_entry(board, capsys):

@@ -11,7 +11,17 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.paper.board import BoardError, as_json, cells, entry, merged, read, sheet
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.paper.board import (
+    BoardError,
+    as_json,
+    cells,
+    entry,
+    merged,
+    read,
+    require_stronger,
+    sheet,
+)
 from leadgrad.pipelines.paper.options import DATA, paths
 from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.runs.zoo import Card
@@ -55,7 +65,7 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; 1 if a victim is not taken.
 
     Raises:
-        BoardError: If the board is damaged.
+        BoardError: If the board is damaged, or has a victim with more gradients already.
     """
     adding = any(argument.partition("=")[0] == "--add" for argument in args)
     command = parser(adding=adding)
@@ -67,6 +77,10 @@ def main(args: Sequence[str]) -> int:
     if adding:
         campaign, cards = campaign_of(command, options), [Card.read(path) for path in options.add]
         jobs = [cell for card in cards for cell in cells(card, *cost)]
+        images = str(instantiate(dict(campaign.data)).manifest()["sha256"])
+        for card in cards:  # before anything is run
+            place = (card.content["sha256"], images, options.eps_255)
+            require_stronger(entries, card.name, place, *cost[1:])
         campaign.require_own(jobs)
         campaign.run(jobs, console)
         for card in cards:

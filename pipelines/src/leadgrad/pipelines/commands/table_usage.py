@@ -138,8 +138,9 @@ BOARD = Usage(
         "board": "Path of the page, without suffix; default docs/results/board",
         **{
             name: DEFENCES.options[name]
-            for name in ("data", "split", "limit", "eps_255", "batch_size", "processes", "checks")
+            for name in ("data", "split", "limit", "eps_255", "batch_size", "processes")
         },
+        "checks": "Of each run: fast (default) or full",
         "evaluations": "Gradients with frozen decisions; default 100",
         "budget": DEFENCES.options["budget"],
         "accelerator": _IMAGES["accelerator"],

@@ -35,9 +35,9 @@ def one_line(message: str) -> str:
             given = found["given"]
         elif text and not _UNION.match(text):
             said.append(_remedied(text, keys, given))
-    classes = said or [f"there is no file {given}"]
-    answers = [text for text in classes if NEAREST in text]
-    what = "; ".join(dict.fromkeys(answers or classes))
+    wrong = said or [f"there is no file {given}"]
+    answers = [text for text in wrong if NEAREST in text]
+    what = "; ".join(dict.fromkeys(answers or wrong))
     where = ".".join(keys)
     if own and own not in what:
         where = f"{where} ({own})" if where else own
@@ -49,7 +49,8 @@ def _remedied(text: str, keys: list[str], given: str) -> str:
     if found := _OTHER.search(text):
         return f"{found['path'] or given} is no {found['base']}; give a class that is one"
     if found := _BARE.search(text):
-        return f"{found['name']} is no class; give its path, module.{found['name'].strip(chr(39))}"
+        name = found["name"].strip("'")
+        return f"{name} is no class; give its path, module.{name}"
     if found := _ABSTRACT.search(text):
         option = ".".join(keys)
         return f"{found['path']} is a base alone; give --{option} CLASS, before its arguments"

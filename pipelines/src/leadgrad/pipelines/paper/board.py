@@ -25,6 +25,9 @@ from leadgrad.pipelines.report.words import class_name
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import FGM
 
+Place = tuple[str, str, float]
+"""What a board has one entry of: digests of weights and of images, ε in units of 1/255."""
+
 
 class BoardError(ValueError):
     """A board that cannot be read, or a victim that cannot be taken."""
@@ -74,7 +77,7 @@ class Entry:
     version: str
 
     @property
-    def place(self) -> tuple[str, str, float]:
+    def place(self) -> Place:
         """What there is one entry of: weights, images and budget."""
         return self.sha256, str(self.data["sha256"]), self.eps_255
 
@@ -147,6 +150,30 @@ def read(path: Path) -> list[Entry]:
         raise BoardError(f"{path} is no board ({error}); restore or delete it") from error
 
 
+def require_stronger(
+    old: Iterable[Entry], name: str, place: Place, evaluations: int, budget: int
+) -> None:
+    """Refuses what would take the place of an entry with fewer gradients than that took.
+
+    Args:
+        old: Entries of the board.
+        name: Of the victim.
+        place: Of the new entry.
+        evaluations: Of its frozen attack.
+        budget: Of its standard.
+
+    Raises:
+        BoardError: If it is so.
+    """
+    for there in old:
+        fewer = evaluations < there.evaluations or budget < there.budget
+        if there.place == place and fewer:
+            raise BoardError(
+                f"{name} is not taken: the board has it with {there.evaluations} and "
+                f"{there.budget:,} gradients, more than {evaluations} and {budget:,}"
+            )
+
+
 def merged(old: Iterable[Entry], new: Iterable[Entry]) -> list[Entry]:
     """Both, the new ones in the place of old ones, by what is left in the worst case.
 
@@ -155,12 +182,7 @@ def merged(old: Iterable[Entry], new: Iterable[Entry]) -> list[Entry]:
     """
     old, new = list(old), list(new)
     for each in new:
-        for there in (one for one in old if one.place == each.place):
-            if each.evaluations < there.evaluations or each.budget < there.budget:
-                raise BoardError(
-                    f"{each.name} is not taken: the board has it with {there.evaluations} and "
-                    f"{there.budget:,} gradients, more than {each.evaluations} and {each.budget:,}"
-                )
+        require_stronger(old, each.name, each.place, each.evaluations, each.budget)
     found: Mapping[Any, Entry] = {each.place: each for each in (*old, *new)}
     return sorted(found.values(), key=lambda each: (each.eps_255, -each.worst, each.name))
 
