@@ -22,10 +22,14 @@ TEST_TOOLS = ["pytest>=8.4", "pytest-timeout>=2.4", "pytest-xdist>=3.8"]
 QUIET = {"OMP_NUM_THREADS": "1"}
 
 
+def editable(packages: list[str]) -> list[str]:
+    """The arguments that install them so that their sources are used where they lie."""
+    return [argument for package in packages for argument in ("-e", package)]
+
+
 def install(session: nox.Session, *tools: str, packages: list[str] = PACKAGES) -> None:
     """Installs packages editable in one line, so that each finds its neighbours."""
-    editable = [argument for package in packages for argument in ("-e", package)]
-    session.install("-c", "constraints.txt", *editable, *tools)
+    session.install("-c", "constraints.txt", *editable(packages), *tools)
 
 
 def install_peer(session: nox.Session) -> None:
@@ -87,8 +91,7 @@ def python(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The whole suite with the lowest versions that the packages admit."""
-    editable = [argument for package in PACKAGES for argument in ("-e", package)]
-    session.install("--resolution=lowest-direct", *editable, *TEST_TOOLS)
+    session.install("--resolution=lowest-direct", *editable(PACKAGES), *TEST_TOOLS)
     run_suite(session, "-W", "default")  # old versions warn of what newer ones have mended
 
 

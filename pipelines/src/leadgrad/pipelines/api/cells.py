@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,12 @@ class Campaign:
                 )
                 progress.advance(bar)
 
+    @cached_property
+    def images(self) -> dict[str, Any]:
+        """Manifest of what is attacked; read once, as its digest takes a while."""
+        found: dict[str, Any] = instantiate(dict(self.data)).manifest()
+        return found
+
     def require_own(self, cells: Iterable[Cell]) -> None:
         """Refuses what other settings have left in the directory of the table.
 
@@ -121,11 +128,12 @@ class Campaign:
             ValueError: If a cell was made, or begun, by another attack or method, of other weights
                 or on other images. Code is not compared: tables say what it was.
         """
-        images = instantiate(dict(self.data)).manifest()
         foreign = []
         for cell in cells:
             run = self.of(cell)
-            if run.begun() and (differing := _differing(cell, images, run.run()["fingerprint"])):
+            if run.begun() and (
+                differing := _differing(cell, self.images, run.run()["fingerprint"])
+            ):
                 foreign.append(f"{cell.path} (other {', '.join(differing)})")
         if foreign:
             raise ValueError(

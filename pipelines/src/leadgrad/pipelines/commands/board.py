@@ -11,7 +11,6 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
-from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.paper.board import (
     BoardError,
     as_json,
@@ -22,7 +21,7 @@ from leadgrad.pipelines.paper.board import (
     require_stronger,
     sheet,
 )
-from leadgrad.pipelines.paper.options import DATA, paths
+from leadgrad.pipelines.paper.options import DATA, one_or_several
 from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.weights.atomic import write_atomically
@@ -39,7 +38,7 @@ def parser(*, adding: bool = True) -> ArgumentParser:
         description="Published victims side by side: frozen decisions, and the worst case",
     )
     made.add_argument(
-        "--add", type=paths, default=[], help="Weights with cards; without, the page alone"
+        "--add", type=one_or_several, default=[], help="Weights with cards; without, the page alone"
     )
     made.add_argument(
         "--board", type=str, default="docs/results/board", help="Path of the page, without suffix"
@@ -77,9 +76,8 @@ def main(args: Sequence[str]) -> int:
     if adding:
         campaign, cards = campaign_of(command, options), [Card.read(path) for path in options.add]
         jobs = [cell for card in cards for cell in cells(card, *cost)]
-        images = str(instantiate(dict(campaign.data)).manifest()["sha256"])
         for card in cards:  # before anything is run
-            place = (card.content["sha256"], images, options.eps_255)
+            place = (card.content["sha256"], campaign.images["sha256"], options.eps_255)
             require_stronger(entries, card.name, place, *cost[1:])
         campaign.require_own(jobs)
         campaign.run(jobs, console)

@@ -234,7 +234,8 @@ def sheet(entries: Sequence[Entry]) -> Sheet:
     facts = [
         "How much does an evaluation that freezes the decisions overstate? Frozen: FGM, APGD. "
         "Worst: `Standard`. Both on the same images, ε in units of 1/255, images in [0, 1].",
-        "Gradients: at most so many per image, frozen and in the worst case.",
+        "Gradients: at most so many per image, frozen and in the worst case; what is overstated is "
+        "of both, decisions and budget. At equal budgets: `leadgrad table defences`.",
         "An entry is taken where no check failed and both runs verify. Yours: "
         "`leadgrad board --add [mine.safetensors]`, with the card of `leadgrad publish` beside it.",
     ]

@@ -151,9 +151,9 @@ def main(args: Sequence[str]) -> int:
         {"accelerator": options.accelerator},
         options.processes,
     )
-    campaign.require_own(cell.job() for cell in plan.cells())
-    console = Console()
-    campaign.run([cell.job() for cell in selected(plan.cells(), options.cells)], console)
+    cells, console = plan.cells(), Console()
+    campaign.require_own(cell.job() for cell in cells)
+    campaign.run([cell.job() for cell in selected(cells, options.cells)], console)
     made = sheet(plan, campaign, portable(["leadgrad", "table", *args]))
     made.present(campaign.directory, f"table{name}", console, publish=options.publish)
     return 0

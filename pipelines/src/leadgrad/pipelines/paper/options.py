@@ -17,7 +17,7 @@ from leadgrad.pipelines.paper.layout import TABLES, ImageTable, Row
 from leadgrad.pipelines.runs.zoo import Card
 
 
-def paths(given: str | list[str]) -> list[str]:
+def one_or_several(given: str | list[str]) -> list[str]:
     """The type of an option that takes one text, or several as a YAML list."""
     parsed = yaml.safe_load(given) if isinstance(given, str) and given.startswith("[") else given
     return [parsed] if isinstance(parsed, str) else [str(one) for one in parsed]

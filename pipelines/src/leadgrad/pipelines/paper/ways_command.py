@@ -11,8 +11,7 @@ from rich.console import Console
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
-from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.options import DATA, paths
+from leadgrad.pipelines.paper.options import DATA, one_or_several
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, finished, states, warning
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.runs.portable import portable
@@ -27,11 +26,13 @@ def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
         split: Which is attacked by default.
     """
     made = ArgumentParser(prog=f"leadgrad table {name}", description=description)
-    made.add_argument("--victims", type=paths, default=[], help="Published weights with cards")
+    made.add_argument(
+        "--victims", type=one_or_several, default=[], help="Published weights with cards"
+    )
     made.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
     made.add_argument("--split", type=str, default=split, help="The attacked split")
     made.add_argument("--limit", type=int | None, default=None, help="Its first images only")
-    made.add_argument("--cells", type=paths, default=[], help='Patterns: ["*/lgm*"]')
+    made.add_argument("--cells", type=one_or_several, default=[], help='Patterns: ["*/lgm*"]')
     made.add_argument("--batch_size", type=int, default=128)
     made.add_argument("--processes", type=int, default=1, help="Of each attack")
     made.add_argument("--checks", type=Level, default="fast", help="Of each run")
@@ -106,5 +107,5 @@ def command_fact(args: Sequence[str]) -> str:
 
 def images_fact(options: Namespace, campaign: Campaign) -> str:
     """Which images, how many."""
-    data = instantiate(dict(campaign.data)).manifest()
+    data = campaign.images
     return f"{data['count']:,} of {data['dataset']}'s {options.split} split"
