@@ -12,6 +12,7 @@ from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.zoo import Card, CardError
 from leadgrad.victims import SkipNet, load_published
+from leadgrad.victims.weights.checkpoints import read_state
 
 SPLITS = {"train", "validation", "heldout", "test"}
 
@@ -153,3 +154,20 @@ def test_keyword_arguments_in_the_wrong_place_are_sent_to_the_right_one(tmp_path
     said = capsys.readouterr().err
     assert "the nearest valid one is 'depth'" in said
     assert "dict_kwargs" not in said
+
+
+def test_half_of_the_bytes_are_of_the_rounded_victim(zoo, tmp_path):
+    target = tmp_path / "half.safetensors"
+    args = [str(zoo.parent / "fit"), str(target), "--device", "a test's CPU", "--half=true"]
+    assert main(["publish", *args]) == 0
+    assert target.stat().st_size < 0.7 * zoo.stat().st_size
+    whole, half = read_state(zoo), read_state(target)
+    for name, value in half.items():
+        assert torch.equal(value, whole[name].half() if whole[name].dim() >= 2 else whole[name])
+    loaded = Card.read(target).load().state_dict().values()
+    assert not any(value.dtype == torch.float16 for value in loaded)
+
+
+def test_the_card_counts_the_decisions_that_vary(zoo):
+    cost = Card.read(zoo).content["cost"]
+    assert cost["varying_decisions_percent"] == 100 * cost["varying_gates"] / cost["gates"]

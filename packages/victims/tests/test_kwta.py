@@ -8,11 +8,12 @@ from lightning.pytorch import Trainer
 from tiny_images import CLASSES, train_loader, validation_loader
 from torch import nn
 
-from leadgrad.victims import executed_share, record_decisions, record_occupancies
+from leadgrad.victims import ResNet, executed_share, record_decisions, record_occupancies
 from leadgrad.victims.networks.kwta import KWTA, WinnersTakeAll
 from leadgrad.victims.training.budgeted import BudgetedClassifier
 from leadgrad.victims.training.classifier import Classifier
 from leadgrad.victims.training.recipe import SGDOneCycle
+from leadgrad.victims.weights.backbone import load_backbone
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -126,6 +127,18 @@ def test_it_learns(noisy, tmp_path):
     if noisy:
         assert metrics["val_executed_share"] == pytest.approx(0.2, abs=1e-3)
         assert "train/budget_loss" not in metrics
+
+
+def test_with_nearly_all_winners_a_twin_whose_activations_are_positive_is_itself():
+    torch.manual_seed(0)
+    twin = ResNet(8, 4, shortcut="B").double().eval()
+    for module in twin.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.abs_()  # so that no ReLU but the stem's cuts off anything
+    made = KWTA(8, 4, share=0.9999).double().eval()
+    load_backbone(made, twin.state_dict())
+    images = torch.rand(2, 3, 8, 8).double()
+    torch.testing.assert_close(made(images), twin(images))
 
 
 @pytest.mark.parametrize(

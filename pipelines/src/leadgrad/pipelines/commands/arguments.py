@@ -128,6 +128,12 @@ def publish_parser() -> ArgumentParser:
         help="Of a network of exits: choose its threshold on validation images so that it "
         "executes this share of its conditional compute",
     )
+    parser.add_argument(
+        "--half",
+        type=bool,
+        default=False,
+        help="Write matrices and conv weights as float16; the card is the rounded victim's",
+    )
     return parser
 
 

@@ -27,6 +27,7 @@ from leadgrad.victims.networks.exit_threshold import calibrated_threshold
 from leadgrad.victims.networks.exits import ExitNetwork
 from leadgrad.victims.weights.atomic import write_atomically
 from leadgrad.victims.weights.checkpoints import card_path
+from leadgrad.victims.weights.half import round_to_half
 
 TRAINED_ON = ("train",)
 CALIBRATED_BY = 250  # images a batch
@@ -73,6 +74,7 @@ def publish(
     published: float | None = None,
     checkpoint: Literal["last", "best"] = "last",
     compute_share: float | None = None,
+    half: bool = False,
 ) -> dict[str, Any]:
     """Writes a finished fit's weights to ``target``, and the card beside them.
 
@@ -88,6 +90,8 @@ def publish(
         compute_share: Of a network of exits, the share of its conditional compute that it is to
             execute on the images set aside for choices; its threshold is chosen there. None: as it
             was trained.
+        half: Whether matrices and conv weights are rounded to float16 and written so: half the
+            bytes. The card is the rounded victim's.
 
     Returns:
         The card.
@@ -123,6 +127,8 @@ def publish(
                 "folder a fit does not keep; give it as --root"
             ) from error
         raise
+    if half:
+        round_to_half(network)
     if compute_share is not None:
         node = _calibrated(network.eval(), node, data, compute_share)
     victim = prepare_for_attack(network.eval())
@@ -135,7 +141,7 @@ def publish(
         clean = task.clean(victim, data, split)
         accuracy[split] = {**clean.accuracy, "trained_on": split in TRAINED_ON}
         costs[split] = clean.cost
-    digest = save_weights(network, goal)
+    digest = save_weights(network, goal, half=half)
     card = {
         "name": goal.stem,
         "task": data.task,
@@ -218,6 +224,7 @@ def main(args: Sequence[str]) -> int:
         published=options.published,
         checkpoint=options.checkpoint,
         compute_share=options.compute_share,
+        half=options.half,
     )
     console, task = Console(), named_task(card["task"])
     for split, measured in card["accuracy"].items():

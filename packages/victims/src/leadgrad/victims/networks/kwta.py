@@ -82,6 +82,9 @@ class KWTA(CifarSkeleton):
         ValueError: If an argument is out of its range.
     """
 
+    backbone_names = ((r"^linear\.", "fc."),)
+    gate_names = r"(?!)"  # none: winners have no parameters
+
     def __init__(
         self,
         depth: int,

@@ -21,6 +21,7 @@ from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
 from leadgrad.victims.weights.atomic import write_atomically
+from leadgrad.victims.weights.half import is_halved
 from leadgrad.victims.weights.state_names import AmbiguousNames, fitted
 from leadgrad.victims.weights.state_tensors import (
     Identity,
@@ -112,25 +113,43 @@ def card_path(weights: Path) -> Path:
     return weights.with_suffix(".json")
 
 
-def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> str:
+def save_weights(network: nn.Module, path: str | os.PathLike[str], *, half: bool = False) -> str:
     """Writes the state dict as safetensors, atomically; returns the file's SHA-256 (hex).
 
     Tensors with two names are written once, under the name that comes last in the state dict. What
     is written is read back and compared with the network, bit by bit, before it becomes the file.
 
+    Args:
+        network: To write. Its weights stay as they are.
+        path: Of the ``.safetensors`` file.
+        half: Whether matrices and conv weights are written as float16, which must hold them
+            exactly: ``round_to_half`` first.
+
     Raises:
         CheckpointError: If the state dict holds what such a file cannot: something else than a
-            tensor, a tensor without values, or one of another layout or dtype.
+            tensor, a tensor without values, or one of another layout or dtype; or a number that
+            float16 does not hold.
     """
     own = _own(network)
     last = {names[-1] for names in names_of_each(own).values()}
-    state = {name: value for name, value in own.items() if name in last}
+    state = {
+        name: value.half() if half and is_halved(value) else value
+        for name, value in own.items()
+        if name in last
+    }
     try:
         data = serialised(state, {"class": type(network).__qualname__})
     except TypeError as error:
         raise CheckpointError(str(error)) from error
     back = _completed(own, safetensors_load(data), names_of_each(own))
+    if half:
+        back = {name: value.to(own[name].dtype) for name, value in back.items()}
     lost = [name for name, value in own.items() if not same_bits(value, back[name])]
+    if lost and half:
+        raise CheckpointError(
+            f"{path} was not written: float16 does not hold the numbers of {lost[0]}; call "
+            "round_to_half first"
+        )
     if lost or back.keys() != own.keys():
         raise CheckpointError(
             f"{path} was not written: read back, {lost[:3] or 'its names'} differ from the "

@@ -27,6 +27,8 @@ class CleanImages:
         right: Number of right answers.
         count: Number of images.
         executed: Each gate's executed share in percent. Shape: (gates,); None without gates.
+        varying: Share of the single decisions (a channel's, a pixel's, a token's) that differ
+            between images, in percent; None without gates.
         macs: The images' conditional MACs. Shape: (N,); None where not known.
     """
 
@@ -34,12 +36,15 @@ class CleanImages:
     right: int
     count: int
     executed: Tensor | None
+    varying: float | None
     macs: Tensor | None
 
 
 def answered(network: nn.Module, data: ImageDataModule, split: str) -> CleanImages:
     """Runs a network, prepared for attack as ``leadgrad attack`` prepares it, on a split."""
-    right, shares, macs = 0, [], []
+    right = 0
+    executed: list[Tensor] = []
+    macs: list[Tensor] = []
     for batch in data.batches(split, BATCH):
         images, labels = batch["image"], batch["label"]
         with torch.no_grad(), record_occupancies(network) as record:
@@ -48,19 +53,33 @@ def answered(network: nn.Module, data: ImageDataModule, split: str) -> CleanImag
             raise RunError(f"the victim's logits on {split} are not finite; publish another epoch")
         right += int((logits.argmax(1) == labels).sum())
         if record:
-            executed = [100 * unit.float().mean() * len(images) for unit in record]
-            shares.append(torch.stack(executed))
+            counts = [unit.double().sum(0) for unit in record]
+            before = executed or [torch.zeros_like(count) for count in counts]
+            executed = [a + b for a, b in zip(before, counts, strict=True)]
         if isinstance(network, GatedNetwork):
             spent = network.conditional_macs(record)
             if spent is not None:
                 macs.append(spent)
+    total = len(data.split(split))
+    percent = [100 * count / total for count in executed]
     return CleanImages(
         split,
         right,
-        len(data.split(split)),
-        torch.stack(shares).sum(0) / len(data.split(split)) if shares else None,
+        total,
+        torch.stack([each.mean() for each in percent]) if percent else None,
+        varying_percent(percent) if percent else None,
         torch.cat(macs) if macs else None,
     )
+
+
+def varying_percent(executed: list[Tensor]) -> float:
+    """Share of the single decisions that are not (nearly) the same for all images, in percent.
+
+    Args:
+        executed: Of each gate, the percentage of images for which each of its units executes.
+    """
+    units = torch.cat([each.flatten() for each in executed])
+    return 100 * varying_gates(units) / len(units)
 
 
 def cost(network: nn.Module, measured: CleanImages) -> dict[str, Any] | None:
@@ -73,6 +92,9 @@ def cost(network: nn.Module, measured: CleanImages) -> dict[str, Any] | None:
         "split": measured.split,
         "gates": len(percent),
         "varying_gates": varying_gates(percent),
+        "varying_decisions_percent": None
+        if measured.varying is None
+        else round(measured.varying, 2),
         "executed_percent_by_gate": [round(value, 2) for value in percent.tolist()],
         # SkipNet's published measure: its first block counts too, and is always executed
         "computation_percent": round(float((percent.sum() + 100) / (len(percent) + 1)), 3),

@@ -1,0 +1,36 @@
+"""Weights of half the bytes: matrices and conv weights as float16, all else as it is.
+
+What has one dimension (biases, batch norms and their statistics) is small and stays exact. The
+network computes in its own dtype, with weights that float16 can hold: so a network that is
+published in half is rounded first, and every number of its card is the rounded one's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from leadgrad.victims.weights.state_tensors import unexpanded
+
+
+def is_halved(value: Tensor) -> bool:
+    """Whether a tensor of a state dict is one that is written as float16."""
+    return value.dtype == torch.float32 and value.dim() >= 2
+
+
+@torch.no_grad()
+def round_to_half(network: nn.Module) -> None:
+    """Rounds a network's matrices and conv weights, in place, to numbers that float16 can hold.
+
+    Raises:
+        ValueError: If one is beyond float16's range; the network is then unchanged.
+    """
+    values = {name: value for name, value in network.state_dict().items() if is_halved(value)}
+    for name, value in values.items():
+        if not bool(value.half().isfinite().all()):
+            raise ValueError(
+                f"{name} holds {value.abs().max().item():.3g}, and float16 ends at 65,504; publish "
+                "the weights whole, without --half"
+            )
+    for value in values.values():
+        unexpanded(value).copy_(unexpanded(value).half())
