@@ -87,6 +87,23 @@ def figure7_parser() -> ArgumentParser:
     return parser
 
 
+def figure_gates_parser() -> ArgumentParser:
+    """Of ``leadgrad figure gates``."""
+    parser = ArgumentParser(
+        prog="leadgrad figure gates",
+        description="What executes at each gate or choice before and after attacks on one victim, "
+        "and the share of decisions that they changed",
+    )
+    parser.add_argument("runs", type=str, nargs="+", help="Run directories of attacks on images")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="The picture, in its suffix's format; gates.png of the first run if not given",
+    )
+    return parser
+
+
 def figure9_parser() -> ArgumentParser:
     """Of ``leadgrad figure 9``."""
     parser = ArgumentParser(
@@ -247,4 +264,5 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "figure 6": figure6_parser,
     "figure 7": figure7_parser,
     "figure 9": figure9_parser,
+    "figure gates": figure_gates_parser,
 }

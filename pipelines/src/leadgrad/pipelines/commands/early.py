@@ -122,8 +122,9 @@ def _is_given(key: str, given: Mapping[str, Any]) -> bool:
 FINISHED = {
     **dict.fromkeys(("verify", "export-ply", "figure 9"), ("run_dir",)),
     "figure 7": ("fgm_run", "lgm_run"),
+    "figure gates": ("runs",),
 }
-"""Options that name the directory of a finished attack."""
+"""Options that name the directory of a finished attack, or several."""
 
 
 def _require_finished(path: str) -> None:
@@ -141,7 +142,9 @@ def _check_paths(command: str, args: Sequence[str]) -> None:
         return  # no figure of that name, which the command says
     chosen = PARSERS[command]().parse_args(list(args))
     for option in FINISHED.get(command, ()):
-        _require_finished(chosen[option])
+        named = chosen[option]
+        for path in named if isinstance(named, list) else [named]:
+            _require_finished(path)
     if command == "figure 7" and chosen.groups is not None and not Path(chosen.groups).is_file():
         raise FileNotFoundError(
             f"there is no file {chosen.groups}; give one of groups, as {{animals: [cat, dog]}}"

@@ -1,4 +1,4 @@
-"""``leadgrad figure N``: one of the paper's figures, from our own runs."""
+"""``leadgrad figure N``: one of the paper's figures, or of any run's gates, from our own runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from leadgrad.pipelines.commands.numbered import run_numbered
 
-FIGURES = {name: f"leadgrad.pipelines.commands.figure{name}" for name in ("2", "6", "7", "9")}
+FIGURES = {
+    **{name: f"leadgrad.pipelines.commands.figure{name}" for name in ("2", "6", "7", "9")},
+    "gates": "leadgrad.pipelines.commands.figure_gates",
+}
 """Name to the module whose ``main`` makes it, which gets the name as its first argument."""
 
 PURPOSES = {
@@ -14,6 +17,7 @@ PURPOSES = {
     "6": "surrogates and relation functions, and their gradients",
     "7": "how often each gate executes for each class, before and after two attacks",
     "9": "a scene before and after an attack",
+    "gates": "what executes at each gate before and after attacks, and what they changed",
 }
 
 
