@@ -188,3 +188,10 @@ def test_lgm_without_gates_is_one_attack_and_says_so(tmp_path, capsys):
     plain = attack(attack_config(model__network=network, model__method=frozen), tmp_path / "fgm")
     assert plain["digest"] == results["digest"]
     assert "no gates" not in capsys.readouterr().err
+
+
+def test_fixed_exits_of_a_network_without_exits_say_so(tmp_path, capsys):
+    method = node("leadgrad.victims.FixedExits", last=True)
+    attack(attack_config(model__method=method), tmp_path / "run", "--checks=off")
+    err = " ".join(capsys.readouterr().err.split())
+    assert "note: SkipNet has no exits that leadgrad knows, so FixedExits(" in err

@@ -17,10 +17,12 @@ from leadgrad.victims import (
     SCENE_STANDARD,
     STANDARD,
     BestOf,
+    FixedExits,
     GradientMethod,
     load_published,
     prepare_for_attack,
 )
+from leadgrad.victims.networks.exits import ExitNetwork
 from leadgrad.victims.networks.skipping import set_execution
 from leadgrad.victims.occupancy.deciding import Deciding
 
@@ -93,9 +95,12 @@ class AttackModule(LightningModule):
     def note(self) -> str:
         """What a user should hear before the attack; empty if nothing."""
         methods = self.method.candidates()
+        name = type(self.network).__name__
+        fixed = any(isinstance(each, FixedExits) for each in methods)
+        if fixed and not any(isinstance(part, ExitNetwork) for part in self.victim.modules()):
+            return f"{name} has no exits that leadgrad knows, so {self.method} is FGM on it"
         if self.decides or not any(each.leads or each.looks_ahead for each in methods):
             return ""
-        name = type(self.network).__name__
         return (
             f"{name} has no gates, so {self.method} is FGM on it, and one attack is run; route its "
             "decisions through leadgrad.victims.Gate to lead them"
