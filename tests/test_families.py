@@ -46,6 +46,16 @@ def test_compute_has_every_goal_and_each_loss_of_the_literature():
     assert len({cell(exits, way).path for way in ways}) == len(ways)
 
 
+@pytest.mark.parametrize(
+    ("name", "fixed"),
+    [("gumbel32", False), ("fbs32", True), ("multi_exit14_robust", False), ("resnet32", True)],
+)
+def test_compute_is_attacked_where_it_can_change(name, fixed):
+    victim = Victim.published(str(ZOO / f"{name}.safetensors"))
+    assert victim.fixed == fixed
+    assert bool(compute_ways(victim, PixelLinf(8), 50, 4.0)) != fixed
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("families")

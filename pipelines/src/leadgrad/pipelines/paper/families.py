@@ -86,7 +86,7 @@ def accuracy_ways(threat: PixelLinf, evaluations: int, budget: int, slope: float
 
 
 def compute_ways(victim: Victim, threat: PixelLinf, evaluations: int, slope: float) -> list[Way]:
-    """Attacks on what is executed: APGD, at equal gradients.
+    """Attacks on what is executed: APGD, at equal gradients; none where that cannot change.
 
     Args:
         victim: That is attacked.
@@ -94,6 +94,8 @@ def compute_ways(victim: Victim, threat: PixelLinf, evaluations: int, slope: flo
         evaluations: Gradients per image.
         slope: λ of LGM, chosen on other images.
     """
+    if victim.fixed:
+        return []
     methods: dict[str, GradientMethod] = {
         "LGM": LGM(Sigmoid(slope)),
         "ILFO's loss": HingedCost(),
@@ -183,7 +185,8 @@ def compute_block(found: Sequence[Measured]) -> Block:
     note = (
         "Recovery is GradMDM's measure, attack success SlowFormer's, efficacy DeepSloth's (of "
         "exits; less is worse for the network). FGM and looking ahead have no row: what a network "
-        "executes has no gradient where its decisions are frozen."
+        "executes has no gradient where its decisions are frozen. A victim that always chooses as "
+        "many of its units has none either: it executes the same whatever it sees."
     )
     return Block(header, lines, title="Compute", note=note)
 

@@ -16,6 +16,7 @@ from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import FGM, STANDARD, BestOf, GradientMethod
 from leadgrad.victims.networks.exits import ExitNetwork
+from leadgrad.victims.occupancy.choice import Choice
 from leadgrad.victims.occupancy.deciding import Deciding
 
 
@@ -46,6 +47,7 @@ class Victim:
         weights: Of a network without a card.
         exits: Number of its exits; 0 of other networks.
         gated: Whether it decides at all.
+        fixed: Whether it executes as much whatever it sees, as all its decisions are choices of k.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Victim:
     weights: Path | None = None
     exits: int = 0
     gated: bool = True
+    fixed: bool = False
 
     @classmethod
     def published(cls, path: str) -> Victim:
@@ -68,8 +71,9 @@ class Victim:
         """That of a card which has been read."""
         network = instantiate(card.content["network"])
         exits = network.exits if isinstance(network, ExitNetwork) else 0
-        gated = any(isinstance(part, Deciding) for part in network.modules())
-        return cls(card.name, card, exits=exits, gated=gated)
+        deciding = [part for part in network.modules() if isinstance(part, Deciding)]
+        fixed = all(isinstance(part, Choice) for part in deciding)
+        return cls(card.name, card, exits=exits, gated=bool(deciding), fixed=fixed)
 
     @property
     def standard_methods(self) -> GradientMethod:
