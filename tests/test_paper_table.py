@@ -293,8 +293,8 @@ def test_a_cell_on_two_processes_is_the_same_run(table, victims, static, tmp_pat
 
 
 def test_some_cells_leave_the_others_named_as_missing(victims, static, tmp_path):
-    options = ["table", "1", *victims, *static, f"--out={tmp_path}", "--rows=[FGSM-8-100]"]
-    assert main([*options, "--cells=[DynConv/FGSM-8-100/FGM]", "--limit=6"]) == 0
+    options = ["table", "1", *victims, *static, f"--out={tmp_path}", "--rows=FGSM-8-100"]
+    assert main([*options, "--cells=DynConv/FGSM-8-100/FGM", "--limit=6"]) == 0
     text = (tmp_path / "table1.md").read_text()
     assert "Not run: SkipNet/FGSM-8-100/FGM" in text
     assert len(list(tmp_path.rglob("results.json"))) == 1

@@ -16,7 +16,7 @@ from leadgrad.pipelines.config.nearest import suggestion
 from leadgrad.pipelines.paper.cells import AUTOMATIC, selected
 from leadgrad.pipelines.paper.figures import gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import TABLES, ImageTable
-from leadgrad.pipelines.paper.options import Task, table_parser
+from leadgrad.pipelines.paper.options import Task, one_or_several, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
 from leadgrad.pipelines.paper.render import (
     Entry,
@@ -123,11 +123,13 @@ def main(args: Sequence[str]) -> int:
     name, *rest = args
     table = TABLES[name]
     parser = table_parser(f"leadgrad table {name}", table.title, split=table.split, table=table)
-    parser.add_argument("--static", type=list[str], default=list(table.static))
+    parser.add_argument("--static", type=one_or_several, default=list(table.static))
     parser.add_argument("--tuning", type=str | None, default=None, help="leadgrad tune's record")
-    parser.add_argument("--ablations", type=list[str], default=[], help=f"Of {list(ABLATIONS)}")
+    parser.add_argument(
+        "--ablations", type=one_or_several, default=[], help=f"Of {list(ABLATIONS)}"
+    )
     picked = 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]'
-    parser.add_argument("--cells", type=list[str], default=[], help=picked)
+    parser.add_argument("--cells", type=one_or_several, default=[], help=picked)
     parser.add_argument("--batch_size", type=int, default=table.batch_size)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
     parser.add_argument("--checks", type=Level, default="fast", help="Of each run")

@@ -53,7 +53,7 @@ def table_parser(
     parser.add_argument("--limit", type=int | None, default=None, help="Its first images only")
     parser.add_argument("--convention", type=str, default="doubled", help="doubled or pixel")
     rows = "Such as [FGSM-4-100,IFGSM-8-5]; else all of the table"
-    parser.add_argument("--rows", type=list[str], default=[], help=rows)
+    parser.add_argument("--rows", type=one_or_several, default=[], help=rows)
     return parser
 
 

@@ -14,6 +14,7 @@ from leadgrad.data import ScanNet, SceneDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.paper.options import one_or_several
 from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell, unit_m
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
@@ -164,7 +165,9 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--budgets", type=list[float], default=[], help=f"ε in {table.unit}, of {known}"
     )
-    parser.add_argument("--methods", type=list[str], default=[], help=f"Of {list(table.methods)}")
+    parser.add_argument(
+        "--methods", type=one_or_several, default=[], help=f"Of {list(table.methods)}"
+    )
     parser.add_argument(
         "--steps", type=int | None, default=None, help="Evaluations, of all methods"
     )
