@@ -1,17 +1,20 @@
 """``leadgrad publish``: a fit's weights with a card whose numbers are the attack's own."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 from run_config import QUIET, arguments, attack, attack_config, fit_config
 
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.pipelines import api
+from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.zoo import Card, CardError
-from leadgrad.victims import SkipNet, load_published
+from leadgrad.victims import FGM, SkipNet, load_published
 from leadgrad.victims.weights.checkpoints import read_state
 
 SPLITS = {"train", "validation", "heldout", "test"}
@@ -166,6 +169,23 @@ def test_half_of_the_bytes_are_of_the_rounded_victim(zoo, tmp_path):
         assert torch.equal(value, whole[name].half() if whole[name].dim() >= 2 else whole[name])
     loaded = Card.read(target).load().state_dict().values()
     assert not any(value.dtype == torch.float16 for value in loaded)
+
+
+def test_a_table_knows_its_runs_on_half_of_the_bytes_again(zoo, tmp_path):
+    target = tmp_path / "half.safetensors"
+    args = [str(zoo.parent / "fit"), str(target), "--device", "a test's CPU", "--half=true"]
+    assert main(["publish", *args]) == 0
+    card = Card.read(target)
+    assert card.whole_sha256 != card.content["sha256"]
+    trainer = {"accelerator": "cpu", "enable_model_summary": False}
+    campaign = Campaign(tmp_path / "table", fit_config()["data"], "off", trainer)
+    cell = Cell("half/fgsm", card, FGSM(PixelLinf(8)), FGM())
+    campaign.run([cell], Console(quiet=True))
+    assert campaign.of(cell).run()["fingerprint"]["weights_sha256"] == card.whole_sha256
+    campaign.require_own([cell])
+    whole = replace(cell, network=Card.read(zoo))
+    with pytest.raises(ValueError, match="other weights"):
+        campaign.require_own([whole])
 
 
 def test_the_card_counts_the_decisions_that_vary(zoo):

@@ -158,7 +158,7 @@ def _differing(cell: Cell, images: Mapping[str, Any], made: Mapping[str, Any]) -
         "method": _plain(model["method"]) == _plain(_made(cell.method)),
         "images": all(data.get(name) == value for name, value in images.items()),
         "weights": not isinstance(cell.network, Card)
-        or made["weights_sha256"] == cell.network.content["sha256"],
+        or made["weights_sha256"] == cell.network.whole_sha256,
     }
     return [name for name, alike in same.items() if not alike]
 

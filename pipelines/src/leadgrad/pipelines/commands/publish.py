@@ -141,12 +141,15 @@ def publish(
         clean = task.clean(victim, data, split)
         accuracy[split] = {**clean.accuracy, "trained_on": split in TRAINED_ON}
         costs[split] = clean.cost
-    digest = save_weights(network, goal, half=half)
+    digest = whole = save_weights(network, goal)
+    if half:
+        digest = save_weights(network, goal, half=True)
     card = {
         "name": goal.stem,
         "task": data.task,
         "network": node,
         "sha256": digest,
+        "whole_sha256": whole,
         "bytes": goal.stat().st_size,
         "accuracy": accuracy,
         "published_accuracy": published,

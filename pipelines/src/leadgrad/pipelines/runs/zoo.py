@@ -59,6 +59,11 @@ class Card:
         """Of the files, without suffix."""
         return self.weights.stem
 
+    @property
+    def whole_sha256(self) -> str:
+        """Digest of the weights as runs keep them, which a file of half the bytes is not."""
+        return str(self.content.get("whole_sha256", self.content["sha256"]))
+
     def load(self) -> nn.Module:
         """The victim with its weights, in evaluation mode and prepared for attack.
 
