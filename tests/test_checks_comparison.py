@@ -1,7 +1,6 @@
 """C5 and C21: what others wrote down, and what contradicts it."""
 
 import json
-from itertools import combinations
 
 import pytest
 from checks_subjects import DATA, SAMPLES, network, reported, subject
@@ -13,7 +12,7 @@ from leadgrad.pipelines.checks import (
     fair_comparison,
     run_checks,
 )
-from leadgrad.pipelines.checks.comparison import above_chance, against_card, tail
+from leadgrad.pipelines.checks.comparison import above_chance, against_card
 
 MANIFEST = DATA.manifest()
 
@@ -40,41 +39,13 @@ def test_c5_nothing_to_compare_with(weights):
     assert card_accuracy(weights, "test") is None
     card(weights, split="validation", right=1, count=SAMPLES)
     assert "that counts right answers on test" in against_card(reported(weights=weights)).value
-    card(weights, right=1, count=8)
-    assert "16 samples attacked, the card counts 8" in (
+    card(weights, right=1, count=10_000)
+    assert "16 samples attacked, the card counts 10000" in (
         against_card(reported(weights=weights)).value
     )
     weights.with_suffix(".json").write_text("{")
     check = against_card(reported(weights=weights))
     assert check.verdict == "SKIP"
-
-
-@pytest.mark.parametrize(
-    ("right", "of", "verdict", "words"),
-    [
-        (9_000, 10_000, "PASS", "16 of 16 right, 9000 of 10000 on the card: p 0.37"),
-        (5_000, 10_000, "WARN", "p 3e-05 of so few or so many"),
-        (15, 10_000, "FAIL", "of which these cannot be a part"),
-        (16, 17, "PASS", "16 of 16 right"),
-        (0, 17, "FAIL", "cannot be a part"),
-    ],
-)
-def test_c5_of_some_of_the_cards_samples(weights, right, of, verdict, words):
-    card(weights, right=right, count=of)
-    check = against_card(reported(weights=weights))
-    assert (check.verdict, words in check.value) == (verdict, True), check.value
-
-
-def test_the_tail_is_that_of_drawing_without_replacement():
-    """By listing all draws."""
-    for right, samples, count in ((3, 7, 4), (5, 6, 3), (0, 4, 2), (4, 4, 2)):
-        marks = [1] * right + [0] * (samples - right)
-        sums = [sum(draw) for draw in combinations(marks, count)]
-        for found in range(count + 1):
-            low = sum(each <= found for each in sums) / len(sums)
-            high = sum(each >= found for each in sums) / len(sums)
-            expected = min(1.0, 2 * min(low, high)) if found in sums else 0.0
-            assert tail(found, count, right, samples) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
