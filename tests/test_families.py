@@ -48,12 +48,12 @@ def test_compute_has_every_goal_and_each_loss_of_the_literature():
 
 @pytest.mark.parametrize(
     ("name", "fixed"),
-    [("gumbel32", False), ("fbs32", True), ("multi_exit14_robust", False), ("resnet32", True)],
+    [("gumbel32", False), ("fbs32", True), ("multi_exit14_robust", False), ("resnet32", False)],
 )
 def test_compute_is_attacked_where_it_can_change(name, fixed):
     victim = Victim.published(str(ZOO / f"{name}.safetensors"))
     assert victim.fixed == fixed
-    assert bool(compute_ways(victim, PixelLinf(8), 50, 4.0)) != fixed
+    assert bool(compute_ways(victim, PixelLinf(8), 50, 4.0)) == (victim.gated and not fixed)
 
 
 @pytest.fixture(scope="module")

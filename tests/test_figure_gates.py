@@ -7,7 +7,7 @@ from run_config import attack as attack_command
 from run_config import attack_config, node
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.figure_gates import GateShares, drawn
+from leadgrad.pipelines.paper.figure_gates import GateShares, _told_apart, drawn
 from leadgrad.pipelines.runs.directory import RunDirectory
 
 
@@ -78,6 +78,23 @@ def test_what_cannot_be_drawn_is_refused(runs, names, message, tmp_path, capsys)
     assert main(["figure", "gates", *(str(runs[name]) for name in names), "--out", str(path)]) == 1
     assert message in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_labels_say_what_differs(runs, tmp_path):
+    """Units of 2/255, some of the pixels, parts of a goal; two alike have their runs' names."""
+    parts = [node("leadgrad.attacks.Compute"), node("leadgrad.attacks.Kept")]
+    goal = node("leadgrad.attacks.AllOf", goals=parts, weights=[1.0, 1.0])
+    threat = node("leadgrad.attacks.PixelLinf", eps_255=8, convention="doubled", valid_ratio=0.5)
+    own = node("leadgrad.attacks.FGSM", threat=threat, goal=goal)
+    network = node("leadgrad.victims.DynConv", depth=8, num_classes=2)
+    attack_command(attack_config(model__network=network, model__attack=own), tmp_path / "both")
+    label = GateShares.of(RunDirectory(tmp_path / "both")).label
+    assert label.startswith(
+        "FGSM on Compute + Kept, LGM, L∞, ε = 8 units, convention doubled, 50 %"
+    )
+    pair = [RunDirectory(runs["fgm"])] * 2
+    alike = _told_apart([GateShares.of(run) for run in pair], pair)
+    assert {each.label for each in alike} == {"FGSM, FGM, ε 8/255: fgm"}
 
 
 def test_a_run_that_is_none_is_refused_at_once(runs, tmp_path, capsys):

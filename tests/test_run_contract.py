@@ -195,3 +195,6 @@ def test_fixed_exits_of_a_network_without_exits_say_so(tmp_path, capsys):
     attack(attack_config(model__method=method), tmp_path / "run", "--checks=off")
     err = " ".join(capsys.readouterr().err.split())
     assert "note: SkipNet has no exits that leadgrad knows, so FixedExits(" in err
+    both = node("leadgrad.victims.BestOf", methods=[method, node("leadgrad.victims.LGM")])
+    attack(attack_config(model__method=both), tmp_path / "both", "--checks=off")
+    assert "has no exits" not in capsys.readouterr().err

@@ -12,9 +12,11 @@ from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.pipelines import api
 from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.zoo import Card, CardError
-from leadgrad.victims import FGM, SkipNet, load_published
+from leadgrad.pipelines.tasks.images.clean import answered
+from leadgrad.victims import FGM, DynConv, SkipNet, load_published, record_occupancies
 from leadgrad.victims.weights.checkpoints import read_state
 
 SPLITS = {"train", "validation", "heldout", "test"}
@@ -186,8 +188,40 @@ def test_a_table_knows_its_runs_on_half_of_the_bytes_again(zoo, tmp_path):
     whole = replace(cell, network=Card.read(zoo))
     with pytest.raises(ValueError, match="other weights"):
         campaign.require_own([whole])
+    node = card.content["network"]
+    other = {**node, "init_args": {**node["init_args"], "image_size": 16}}
+    with pytest.raises(ValueError, match="other network"):
+        campaign.require_own(
+            [replace(cell, network=Card(target, {**card.content, "network": other}))]
+        )
 
 
-def test_the_card_counts_the_decisions_that_vary(zoo):
+def test_a_failed_half_leaves_what_was_published(zoo, tmp_path, monkeypatch, capsys):
+    target = tmp_path / "half.safetensors"
+    target.write_bytes(b"before")
+    monkeypatch.setattr("leadgrad.pipelines.commands.publish.round_to_half", lambda network: None)
+    args = [str(zoo.parent / "fit"), str(target), "--device", "a test's CPU", "--half=true"]
+    assert main(["publish", *args]) == 1
+    assert "call round_to_half first" in " ".join(capsys.readouterr().err.split())
+    assert target.read_bytes() == b"before"
+
+
+def test_the_card_counts_the_decisions_that_vary(zoo, monkeypatch):
+    """Of masks, whose places are counted each, in batches that are not alike; by a count by hand."""
     cost = Card.read(zoo).content["cost"]
-    assert cost["varying_decisions_percent"] == 100 * cost["varying_gates"] / cost["gates"]
+    shown = round(100 * cost["varying_gates"] / cost["gates"], 2)  # a gate here is one unit
+    assert cost["varying_decisions_percent"] == shown
+    monkeypatch.setattr("leadgrad.pipelines.tasks.images.clean.BATCH", 5)
+    torch.manual_seed(0)
+    network, data = DynConv(8, 2).eval(), instantiate(fit_config()["data"])
+    measured = answered(network, data, "heldout")
+    images = torch.cat([batch["image"] for batch in data.batches("heldout", 250)])
+    with torch.no_grad(), record_occupancies(network) as record:
+        network(images)
+    shares = torch.cat([unit.double().mean(0).flatten() for unit in record])
+    assert measured.varying == pytest.approx(
+        100 * float(((shares > 0) & (shares < 1)).double().mean())
+    )
+    assert 0 < measured.varying < 100
+    by_hand = torch.stack([100 * unit.double().mean() for unit in record])
+    torch.testing.assert_close(measured.executed, by_hand)

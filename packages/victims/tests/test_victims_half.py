@@ -45,3 +45,11 @@ def test_what_float16_cannot_hold_is_refused_and_nothing_changes():
     with pytest.raises(ValueError, match=r"3\.weight holds 1e\+05.*without --half"):
         round_to_half(net)
     assert torch.equal(net[0].weight, before)
+
+
+def test_an_infinite_mask_stays(tmp_path):
+    net = network()
+    net.register_buffer("mask", torch.full((2, 2), -torch.inf))
+    round_to_half(net)
+    assert bool((net.mask == -torch.inf).all())
+    save_weights(net, tmp_path / "half.safetensors", half=True)

@@ -17,6 +17,7 @@ from leadgrad.pipelines.api.attacking import attack
 from leadgrad.pipelines.api.nodes import Node, node_of
 from leadgrad.pipelines.checks import Level, TuningRecord
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.moved import present
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.runs.progress import counting_progress
 from leadgrad.pipelines.runs.zoo import Card
@@ -125,8 +126,9 @@ class Campaign:
             cells: All that the table would show.
 
         Raises:
-            ValueError: If a cell was made, or begun, by another attack or method, of other weights
-                or on other images. Code is not compared: tables say what it was.
+            ValueError: If a cell was made, or begun, by another attack or method, of another
+                network or weights, or on other images. Code is not compared: tables say what it
+                was.
         """
         foreign = []
         for cell in cells:
@@ -151,9 +153,11 @@ class Campaign:
 
 
 def _differing(cell: Cell, images: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
-    """In what a run is not that of a cell."""
+    """In what a run is not that of a cell. Weights without a card are not compared."""
     model, data = made["model"], made["data"]
+    network = cell.network.content["network"] if isinstance(cell.network, Card) else cell.network
     same = {
+        "network": _plain(present(model["network"])) == _plain(present(dict(network))),
         "attack": _plain(model["attack"]) == _plain(_made(cell.attack)),
         "method": _plain(model["method"]) == _plain(_made(cell.method)),
         "images": all(data.get(name) == value for name, value in images.items()),

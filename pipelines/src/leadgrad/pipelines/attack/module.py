@@ -96,9 +96,10 @@ class AttackModule(LightningModule):
         """What a user should hear before the attack; empty if nothing."""
         methods = self.method.candidates()
         name = type(self.network).__name__
-        fixed = any(isinstance(each, FixedExits) for each in methods)
-        if fixed and not any(isinstance(part, ExitNetwork) for part in self.victim.modules()):
-            return f"{name} has no exits that leadgrad knows, so {self.method} is FGM on it"
+        if not any(isinstance(part, ExitNetwork) for part in self.victim.modules()):
+            fixed = [each for each in methods if isinstance(each, FixedExits)]
+            if fixed and len(fixed) == len(methods):
+                return f"{name} has no exits that leadgrad knows, so {self.method} is FGM on it"
         if self.decides or not any(each.leads or each.looks_ahead for each in methods):
             return ""
         return (

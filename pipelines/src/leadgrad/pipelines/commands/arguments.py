@@ -149,7 +149,7 @@ def publish_parser() -> ArgumentParser:
         "--half",
         type=bool,
         default=False,
-        help="Write matrices and conv weights as float16; the card is the rounded victim's",
+        help="Write all but vectors as float16, half the bytes; the card is the rounded victim's",
     )
     return parser
 

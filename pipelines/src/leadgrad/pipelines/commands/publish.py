@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -90,8 +91,8 @@ def publish(
         compute_share: Of a network of exits, the share of its conditional compute that it is to
             execute on the images set aside for choices; its threshold is chosen there. None: as it
             was trained.
-        half: Whether matrices and conv weights are rounded to float16 and written so: half the
-            bytes. The card is the rounded victim's.
+        half: Whether tensors of two dimensions and more are rounded to float16 and written so:
+            half the bytes. The card is the rounded victim's.
 
     Returns:
         The card.
@@ -141,9 +142,9 @@ def publish(
         clean = task.clean(victim, data, split)
         accuracy[split] = {**clean.accuracy, "trained_on": split in TRAINED_ON}
         costs[split] = clean.cost
-    digest = whole = save_weights(network, goal)
-    if half:
-        digest = save_weights(network, goal, half=True)
+    with TemporaryDirectory() as folder:  # a run on it will keep them whole
+        whole = save_weights(network, Path(folder) / goal.name)
+    digest = save_weights(network, goal, half=half)
     card = {
         "name": goal.stem,
         "task": data.task,

@@ -94,7 +94,7 @@ def compute_ways(victim: Victim, threat: PixelLinf, evaluations: int, slope: flo
         evaluations: Gradients per image.
         slope: λ of LGM, chosen on other images.
     """
-    if victim.fixed:
+    if victim.fixed or not victim.gated:
         return []
     methods: dict[str, GradientMethod] = {
         "LGM": LGM(Sigmoid(slope)),
@@ -185,8 +185,8 @@ def compute_block(found: Sequence[Measured]) -> Block:
     note = (
         "Recovery is GradMDM's measure, attack success SlowFormer's, efficacy DeepSloth's (of "
         "exits; less is worse for the network). FGM and looking ahead have no row: what a network "
-        "executes has no gradient where its decisions are frozen. A victim that always chooses as "
-        "many of its units has none either: it executes the same whatever it sees."
+        "executes has no gradient where its decisions are frozen. Nor has a victim that always "
+        "runs the same number of units."
     )
     return Block(header, lines, title="Compute", note=note)
 

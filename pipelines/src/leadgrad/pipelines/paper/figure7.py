@@ -76,7 +76,7 @@ def figure7(
 def _title(run: RunDirectory[BatchRecord], images: int) -> str:
     model, data = run.run()["config"]["model"], run.run()["fingerprint"]["data"]
     network = model["network"]
-    depth = network["init_args"].get("depth")
+    depth = network.get("init_args", {}).get("depth")
     victim = class_name(network) if depth is None else f"{class_name(network)}-{depth}"
     budget = threat_words(model["attack"]["init_args"]["threat"])
     return (

@@ -7,9 +7,10 @@ are others after the attack.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,12 +92,37 @@ def _label(run: RunDirectory[BatchRecord]) -> str:
     """Attack, goal if it is not the accuracy, method, budget."""
     model = run.run()["config"]["model"]
     attack = model["attack"]
-    arguments = attack["init_args"]
+    arguments = attack.get("init_args", {})
     goal = arguments.get("goal")
-    aim = "" if goal is None or class_name(goal) == "Untargeted" else f" on {class_name(goal)}"
-    eps_255 = arguments["threat"].get("init_args", {}).get("eps_255")
-    budget = threat_words(arguments["threat"]) if eps_255 is None else f"ε {eps_255:g}/255"
-    return f"{class_name(attack)}{aim}, {class_name(model['method'])}, {budget}"
+    aim = "" if goal is None or class_name(goal) == "Untargeted" else f" on {_goal(goal)}"
+    return f"{class_name(attack)}{aim}, {class_name(model['method'])}, {_budget(arguments)}"
+
+
+def _goal(goal: Mapping[str, Any]) -> str:
+    """A goal's name, or its parts'."""
+    parts = goal.get("init_args", {}).get("goals", ())
+    return " + ".join(_goal(part) for part in parts) or class_name(goal)
+
+
+def _budget(attack: Mapping[str, Any]) -> str:
+    """Of all pixels and units of 1/255 in short, of others in full."""
+    threat = attack.get("threat", {})
+    own = threat.get("init_args", {})
+    plain = own.get("convention") == "pixel" and own.get("valid_ratio") == 1
+    return f"ε {own['eps_255']:g}/255" if plain else threat_words(threat)
+
+
+def _told_apart(
+    shares: Sequence[GateShares], runs: Sequence[RunDirectory[Any]]
+) -> list[GateShares]:
+    """With the name of its run where two have one label, as of two slopes."""
+    labels = [each.label for each in shares]
+    return [
+        each
+        if labels.count(each.label) == 1
+        else replace(each, label=f"{each.label}: {run.path.name}")
+        for each, run in zip(shares, runs, strict=True)
+    ]
 
 
 def figure_gates(runs: Sequence[RunDirectory[BatchRecord]], path: Path) -> None:
@@ -108,7 +134,8 @@ def figure_gates(runs: Sequence[RunDirectory[BatchRecord]], path: Path) -> None:
     """
     figure_format(path)  # before the work
     _require_same(runs)
-    data = figure_bytes(drawn([GateShares.of(run) for run in runs], _title(runs[0])), path)
+    shares = _told_apart([GateShares.of(run) for run in runs], runs)
+    data = figure_bytes(drawn(shares, _title(runs[0])), path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data)
 
@@ -136,7 +163,7 @@ def drawn(shares: Sequence[GateShares], title: str) -> Figure:
 
 def _title(run: RunDirectory[BatchRecord]) -> str:
     network = run.run()["config"]["model"]["network"]
-    depth = network["init_args"].get("depth")
+    depth = network.get("init_args", {}).get("depth")
     victim = class_name(network) if depth is None else f"{class_name(network)}-{depth}"
     data = run.run()["fingerprint"]["data"]
     return f"{victim}; images of {data['dataset']}'s {data['split']} split that were right before"
@@ -148,7 +175,8 @@ def _require_same(runs: Sequence[RunDirectory[BatchRecord]]) -> None:
     seen = []
     for run in runs:
         fingerprint = run.run()["fingerprint"]
-        seen.append((fingerprint["weights_sha256"], fingerprint["data"]["sha256"]))
+        victim = fingerprint["weights_sha256"], fingerprint["model"]["network"]
+        seen.append((victim, fingerprint["data"]["sha256"]))
     for run, own in zip(runs, seen, strict=True):
         if own != seen[0]:
             what = "victim" if own[0] != seen[0][0] else "images"

@@ -18,9 +18,23 @@ from leadgrad.pipelines.runs.zoo import Card
 
 
 def one_or_several(given: str | list[str]) -> list[str]:
-    """The type of an option that takes one text, or several as a YAML list."""
-    parsed = yaml.safe_load(given) if isinstance(given, str) and given.startswith("[") else given
-    return [parsed] if isinstance(parsed, str) else [str(one) for one in parsed]
+    """The type of an option that takes one text, or several as a YAML list.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    wanted = "one text, or [one, two], each in quotes where it begins with *"
+    text = given.strip() if isinstance(given, str) else given
+    try:
+        parsed = yaml.safe_load(text) if isinstance(text, str) and text.startswith("[") else text
+    except yaml.YAMLError:
+        raise ValueError(f"got {given}, expected {wanted}") from None
+    several = [parsed] if isinstance(parsed, str) else parsed
+    if not isinstance(several, list) or not all(
+        isinstance(one, str | int | float) and str(one) for one in several
+    ):
+        raise ValueError(f"got {given!r}, expected {wanted}")
+    return [str(one) for one in several]
 
 
 DATA = {"class_path": "leadgrad.data.CIFAR10"}

@@ -47,7 +47,8 @@ class Victim:
         weights: Of a network without a card.
         exits: Number of its exits; 0 of other networks.
         gated: Whether it decides at all.
-        fixed: Whether it executes as much whatever it sees, as all its decisions are choices of k.
+        fixed: Whether all that it decides are choices of k, so that each gate executes as much
+            whatever it sees.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Victim:
         network = instantiate(card.content["network"])
         exits = network.exits if isinstance(network, ExitNetwork) else 0
         deciding = [part for part in network.modules() if isinstance(part, Deciding)]
-        fixed = all(isinstance(part, Choice) for part in deciding)
+        fixed = bool(deciding) and all(isinstance(part, Choice) for part in deciding)
         return cls(card.name, card, exits=exits, gated=bool(deciding), fixed=fixed)
 
     @property

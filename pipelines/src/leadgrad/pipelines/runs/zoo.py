@@ -61,7 +61,7 @@ class Card:
 
     @property
     def whole_sha256(self) -> str:
-        """Digest of the weights as runs keep them, which a file of half the bytes is not."""
+        """SHA-256 of the weights as a run saves them; the file's own where it is not of float16."""
         return str(self.content.get("whole_sha256", self.content["sha256"]))
 
     def load(self) -> nn.Module:

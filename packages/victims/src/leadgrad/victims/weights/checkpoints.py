@@ -122,8 +122,8 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str], *, half: bool
     Args:
         network: To write. Its weights stay as they are.
         path: Of the ``.safetensors`` file.
-        half: Whether matrices and conv weights are written as float16, which must hold them
-            exactly: ``round_to_half`` first.
+        half: Whether tensors of two dimensions and more are written as float16, which must hold
+            them exactly: ``round_to_half`` first.
 
     Raises:
         CheckpointError: If the state dict holds what such a file cannot: something else than a

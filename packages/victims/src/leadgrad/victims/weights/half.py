@@ -1,4 +1,4 @@
-"""Weights of half the bytes: matrices and conv weights as float16, all else as it is.
+"""Weights of half the bytes: tensors of two dimensions and more as float16, all else as it is.
 
 What has one dimension (biases, batch norms and their statistics) is small and stays exact. The
 network computes in its own dtype, with weights that float16 can hold: so a network that is
@@ -20,16 +20,19 @@ def is_halved(value: Tensor) -> bool:
 
 @torch.no_grad()
 def round_to_half(network: nn.Module) -> None:
-    """Rounds a network's matrices and conv weights, in place, to numbers that float16 can hold.
+    """Rounds a network's tensors of two dimensions and more, in place, to numbers of float16.
+
+    Infinities stay, as a mask's.
 
     Raises:
-        ValueError: If one is beyond float16's range; the network is then unchanged.
+        ValueError: If a number is beyond float16's range; the network is then unchanged.
     """
     values = {name: value for name, value in network.state_dict().items() if is_halved(value)}
     for name, value in values.items():
-        if not bool(value.half().isfinite().all()):
+        finite = value[value.isfinite()].abs()
+        if finite.numel() and not bool(finite.max().half().isfinite()):
             raise ValueError(
-                f"{name} holds {value.abs().max().item():.3g}, and float16 ends at 65,504; publish "
+                f"{name} holds {finite.max().item():.3g}, and float16 ends at 65,504; publish "
                 "the weights whole, without --half"
             )
     for value in values.values():

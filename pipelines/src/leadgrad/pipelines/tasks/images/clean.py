@@ -27,8 +27,8 @@ class CleanImages:
         right: Number of right answers.
         count: Number of images.
         executed: Each gate's executed share in percent. Shape: (gates,); None without gates.
-        varying: Share of the single decisions (a channel's, a pixel's, a token's) that differ
-            between images, in percent; None without gates.
+        varying: Share of the single decisions (a channel's, a pixel's, a token's) that execute for
+            neither (nearly) all images nor (nearly) none, in percent; None without gates.
         macs: The images' conditional MACs. Shape: (N,); None where not known.
     """
 
