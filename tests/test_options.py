@@ -23,5 +23,7 @@ def test_what_is_taken(given, made):
 
 @pytest.mark.parametrize("given", ["[*/FGM]", "[a", "", "[a, null]", "[{a: b}]", "[[a]]", None])
 def test_what_is_refused(given):
-    with pytest.raises(ValueError, match="expected one text, or .one, two., each in quotes where"):
+    with pytest.raises(
+        ValueError, match=r"expected one text, or \[one, two\], each in quotes where"
+    ):
         one_or_several(given)

@@ -207,7 +207,7 @@ def test_a_failed_half_leaves_what_was_published(zoo, tmp_path, monkeypatch, cap
 
 
 def test_the_card_counts_the_decisions_that_vary(zoo, monkeypatch):
-    """Of masks, whose places are counted each, in batches that are not alike; by a count by hand."""
+    """Of masks, whose places count each, in batches that are not alike; beside a count by hand."""
     cost = Card.read(zoo).content["cost"]
     shown = round(100 * cost["varying_gates"] / cost["gates"], 2)  # a gate here is one unit
     assert cost["varying_decisions_percent"] == shown
