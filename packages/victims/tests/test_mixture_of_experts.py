@@ -9,7 +9,7 @@ from family_contract import FamilyContract
 from lightning.pytorch import Trainer
 from tiny_images import CLASSES, train_loader, validation_loader, whole_batch
 
-from leadgrad.victims import record_decisions, record_occupancies
+from leadgrad.victims import ResNet, record_decisions, record_occupancies
 from leadgrad.victims.networks.mixture_of_experts import (
     MixtureClassifier,
     MixtureOfExperts,
@@ -17,6 +17,7 @@ from leadgrad.victims.networks.mixture_of_experts import (
 )
 from leadgrad.victims.occupancy.choice import Choice
 from leadgrad.victims.training.recipe import SGDOneCycle
+from leadgrad.victims.weights.backbone import load_backbone
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -113,6 +114,26 @@ def test_an_idle_expert_is_not_computed():
         for expert in choice.any(0).nonzero().flatten().tolist()
     ]
     assert 3 < len(ran) < 12
+
+
+def test_every_expert_starts_as_the_twins_branch():
+    """So that, of routers that weigh alike, a block is the twin's with its branch over E."""
+    torch.manual_seed(0)
+    twin = ResNet(8, 4, shortcut="B").double().eval()
+    made = MixtureOfExperts(8, 4, experts=3, top=2).double().eval()
+    routers = {name: value.clone() for name, value in made.state_dict().items() if "router" in name}
+    load_backbone(made, twin.state_dict())
+    own = made.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in routers.items())
+    for block in made.blocks():
+        torch.nn.init.zeros_(block.router.weight)
+        torch.nn.init.zeros_(block.router.bias)
+    for name, module in twin.named_modules():
+        if name.endswith("bn2"):  # two of three experts run, each weighs a third
+            module.weight.data *= 2 / 3
+            module.bias.data *= 2 / 3
+    x = torch.rand(2, 3, 16, 16).double()
+    torch.testing.assert_close(made(x), twin(x))
 
 
 def test_costs_are_the_macs_of_an_experts_convs():

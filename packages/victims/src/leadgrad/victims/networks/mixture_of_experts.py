@@ -12,6 +12,7 @@ answer depend on its batch. The training here adds Switch's loss, which keeps ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -103,6 +104,9 @@ class MixtureOfExperts(CifarSkeleton):
         ValueError: If an argument is out of its range.
     """
 
+    backbone_names = ((r"^linear\.", "fc."),)
+    gate_names = r"\.router\."
+
     def __init__(
         self,
         depth: int,
@@ -126,6 +130,13 @@ class MixtureOfExperts(CifarSkeleton):
 
         super().__init__(depth, num_classes, build, mean=mean, std=std, image_size=image_size)
         self.experts = experts
+
+    def backbone_places(self, name: str) -> tuple[str, ...]:
+        """A branch's tensor goes to every expert (sparse upcycling, Komatsuzaki et al. 2023)."""
+        branch = re.fullmatch(r"(layer\d\.\d+)\.((?:conv|bn)\d\..+)", name)
+        if branch is None:
+            return (name,)
+        return tuple(f"{branch[1]}.experts.{number}.{branch[2]}" for number in range(self.experts))
 
     def blocks(self) -> list[ExpertBlock]:
         """All blocks, in network order."""

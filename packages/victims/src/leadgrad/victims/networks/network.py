@@ -34,6 +34,13 @@ class GatedNetwork(nn.Module):
     gate_names: ClassVar[str] = ""
     """Regular expression of the state-dict names that the twin does not have."""
 
+    def backbone_places(self, name: str) -> tuple[str, ...]:
+        """Names here that start with one tensor of the twin, whose name has been turned into one.
+
+        Several where a family has copies of it, as experts.
+        """
+        return (name,)
+
     def dependent_units(self, record: Sequence[Tensor]) -> list[Tensor]:
         """Decisions that follow from others (DynConv's dilated masks), as bool tensors (B, ...)."""
         return []

@@ -22,8 +22,9 @@ def load_backbone(
 ) -> None:
     """Copies a static option-B network into ``network``; its gates keep what they have.
 
-    Strict on both sides: every tensor of the static network finds its place, and what it leaves
-    open is a gate's. The family says how its names differ (``GatedNetwork.backbone_names``).
+    Strict on both sides: every tensor of the static network finds its place or places, and what it
+    leaves open is a gate's. The family says how its names differ (``GatedNetwork.backbone_names``),
+    and which tensors it has several of (``GatedNetwork.backbone_places``).
 
     Args:
         network: Of a family with a static twin.
@@ -48,7 +49,7 @@ def load_backbone(
         for name, value in entries.items():
             for pattern, replacement in backbone_names:
                 name = re.sub(pattern, replacement, name)
-            given[name] = value
+            given.update(dict.fromkeys(network.backbone_places(name), value))
         return given, len((given.keys() | gates.keys()) ^ own.keys())
 
     given = fitted((), read_state(source, sha256), place)
