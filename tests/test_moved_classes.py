@@ -8,7 +8,7 @@ import pytest
 from leadgrad.pipelines.config.instantiate import imported, instantiate
 from leadgrad.pipelines.config.moved import MOVED, present
 from leadgrad.pipelines.runs.zoo import Card
-from leadgrad.victims import SkipNet
+from leadgrad.victims import SkipNet, load_published, save_weights
 
 CARDS = sorted((Path(__file__).parents[1] / "zoo").glob("*.safetensors"))
 
@@ -48,3 +48,11 @@ def test_an_object_of_a_former_path():
 @pytest.mark.parametrize("weights", CARDS, ids=lambda path: path.stem)
 def test_every_published_victim_loads(weights):
     Card.read(weights).load()
+
+
+@pytest.mark.parametrize("weights", CARDS, ids=lambda path: path.stem)
+def test_a_card_has_the_digest_that_runs_keep(weights, tmp_path):
+    """The file's own, or of one of half the bytes that of its weights saved whole."""
+    card = Card.read(weights)
+    network = load_published(instantiate(card.content["network"]), weights)
+    assert save_weights(network, tmp_path / weights.name) == card.whole_sha256

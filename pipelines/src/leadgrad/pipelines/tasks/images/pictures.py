@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leadgrad.pipelines.report.pictures import Pixels, data_uri, figure_png
 
 SKIPPED, EXECUTED = (58, 62, 70), (157, 205, 190)
 SWITCHED_ON, SWITCHED_OFF = (230, 126, 34), (52, 120, 200)
+FEW = 8  # units that stand in one row
+
+Shares = NDArray[np.float64]
 
 
 def image_pixels(image: Tensor) -> Pixels:
@@ -29,36 +35,56 @@ def decision_pixels(before: list[Tensor], after: list[Tensor]) -> Pixels:
     """One sample's decisions: a row before, a row after, gates from left to right.
 
     Green is executed, dark skipped; in the second row orange was switched on by the attack and blue
-    switched off. A gate is one cell, or a map of its positions.
+    switched off. A gate is one cell, a map of its positions, or of many channels or tokens a square
+    of them. Channels of a map share its positions, whose colours are mixed.
+
+    Args:
+        before: Of each gate, without the samples' axis: (), (units,), (H, W) or (..., H, W). bool.
+        after: Likewise.
     """
-    side = max([unit.shape[-1] for unit in before if unit.ndim], default=1)
+    grids = [
+        (_grid(old), _grid(new), _grid(old & new)) for old, new in zip(before, after, strict=True)
+    ]
+    side = max((max(old.shape) for old, *_ in grids), default=1)
     rows = []
-    for units, flips in ((before, False), (after, True)):
+    for flips in (False, True):
         cells = []
-        for old, new in zip(before, units, strict=True):
-            cell = _cell(old, new, flips=flips)
-            repeat = max(1, side // cell.shape[1])
+        for old, new, both in grids:
+            cell = _cell(old, new, both) if flips else _cell(old, old, old)
+            repeat = max(1, side // max(cell.shape[:2]))
             cells.append(_framed(cell.repeat(repeat, 0).repeat(repeat, 1), side))
         rows.append(np.concatenate(cells, 1))
     return np.concatenate(rows, 0)
 
 
-def _cell(old: Tensor, new: Tensor, *, flips: bool) -> Pixels:
-    grid_old, grid_new = (
-        unit.reshape(-1, unit.shape[-1] if unit.ndim else 1) for unit in (old, new)
+def _grid(unit: Tensor) -> Shares:
+    """A gate's executed shares as rows and columns; NaN where a square of units is not full."""
+    shares: Shares = unit.double().numpy()
+    if unit.ndim >= 2:
+        mean: Shares = shares.reshape(-1, *shares.shape[-2:]).mean(0)
+        return mean
+    units = shares.reshape(-1)
+    width = len(units) if len(units) <= FEW else math.ceil(math.sqrt(len(units)))
+    rows = math.ceil(len(units) / width)
+    return np.pad(units, (0, rows * width - len(units)), constant_values=np.nan).reshape(
+        rows, width
     )
-    pixels = np.where(grid_new.numpy()[..., None], EXECUTED, SKIPPED)
-    if flips:
-        pixels = np.where((grid_new & ~grid_old).numpy()[..., None], SWITCHED_ON, pixels)
-        pixels = np.where((grid_old & ~grid_new).numpy()[..., None], SWITCHED_OFF, pixels)
-    return pixels.astype(np.uint8)
+
+
+def _cell(old: Shares, new: Shares, both: Shares) -> Pixels:
+    """Colours of what stayed, was switched on and was switched off, by their shares."""
+    on, off = new - both, old - both
+    parts = {EXECUTED: both, SWITCHED_ON: on, SWITCHED_OFF: off, SKIPPED: 1 - both - on - off}
+    colours = np.sum([own[..., None] * np.array(colour) for colour, own in parts.items()], 0)
+    pixels: Pixels = np.nan_to_num(colours, nan=255).round().astype(np.uint8)
+    return pixels
 
 
 def _framed(cell: Pixels, side: int) -> Pixels:
+    """In a white square, at its upper left."""
     width = max(1, side // 16)
-    height, length = cell.shape[:2]
-    out = np.full((max(side, height) + 2 * width, max(side, length) + 2 * width, 3), 255, np.uint8)
-    out[width : width + height, width : width + length] = cell
+    out: Pixels = np.full((side + 2 * width, side + 2 * width, 3), 255, np.uint8)
+    out[width : width + cell.shape[0], width : width + cell.shape[1]] = cell
     return out
 
 
