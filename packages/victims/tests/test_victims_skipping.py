@@ -21,11 +21,15 @@ from leadgrad.victims import (
 )
 from leadgrad.victims.networks.early_exit import EarlyExit
 from leadgrad.victims.networks.gumbel_gating import GumbelGating
+from leadgrad.victims.networks.mixture_of_depths import MixtureOfDepths
 from leadgrad.victims.networks.mixture_of_experts import MixtureOfExperts
 from leadgrad.victims.networks.skipping import Positions, conv_at, set_execution
+from leadgrad.victims.networks.token_halting import TokenHalting
+from leadgrad.victims.networks.token_pruning import TokenPruning
 from leadgrad.victims.occupancy.gates import Gate
 
-SIZE, COUNT = 16, 12
+COUNT = 12
+VIT = {"image_size": 32, "patch": 8, "width": 12, "depth": 4, "heads": 3, "num_classes": 4}
 
 
 class Shifted(Gate):
@@ -73,6 +77,9 @@ BUILT = {
     "DynConvImageNet": lambda: balanced(DynConvImageNet((1, 2), 4, width=8).double().eval()),
     "MixtureOfExperts": lambda: MixtureOfExperts(14, 4).double().eval(),
     "top 2 of 4": lambda: MixtureOfExperts(8, 4, top=2).double().eval(),
+    "TokenHalting": lambda: balanced(TokenHalting(**VIT).double().eval()),
+    "TokenPruning": lambda: TokenPruning(**VIT, stages=(1, 2)).double().eval(),
+    "MixtureOfDepths": lambda: MixtureOfDepths(**VIT).double().eval(),
     "EarlyExit": lambda: exits(EarlyExit(14, 4, exits=(1, 3), threshold=0.6).double().eval()),
     "MultiExit": lambda: exits(MultiExit(14, 4, image_size=32).double().eval()),
     "least entropy": lambda: exits(MultiExit(14, 4, rest="least_entropy").double().eval()),
@@ -173,6 +180,26 @@ def test_dynconv_computes_at_its_positions_alone():
             conv.register_forward_hook(lambda *_: whole.append(1))
     network(x)
     assert not whole, "no conv runs over a whole map"
+
+
+@pytest.mark.parametrize("family", ["TokenHalting", "TokenPruning", "MixtureOfDepths"])
+def test_blocks_see_no_more_tokens_than_take_part(family):
+    """The class token, and as many as of the image with most of them."""
+    network, x = built(family), images()
+    set_execution(network, "skip")
+    seen = []
+    for block in network.blocks:
+        block.norm1.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[1]))
+    with record_decisions(network) as decisions:
+        network(x)
+    most = [1 + int(decision.hard.sum(1).max()) for decision in decisions]
+    assert min(most) < 17
+    expected = {
+        "TokenHalting": [17, *most],
+        "TokenPruning": [17, most[0], most[-1], most[-1]],
+        "MixtureOfDepths": [17, most[0], 17, most[-1]],
+    }
+    assert seen == expected[family]
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (1, 2)])

@@ -25,6 +25,7 @@ from leadgrad.victims.networks.conv_stem import ConvStem
 from leadgrad.victims.networks.layers import Normalize
 from leadgrad.victims.networks.network import GatedNetwork
 from leadgrad.victims.networks.sizes import check_sizes
+from leadgrad.victims.networks.skipping import Skipping
 
 if TYPE_CHECKING:
     from timm.layers.attention import Attention
@@ -92,7 +93,7 @@ def init_linear(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class MaskedViT(GatedNetwork):
+class MaskedViT(Skipping, GatedNetwork):
     """Base of the token families: images (B, 3, H, W) in [0, 1] to logits (B, num_classes).
 
     The class token is in every block. A subclass decides which patch tokens are, in ``forward``,
@@ -185,7 +186,13 @@ class MaskedViT(GatedNetwork):
         return torch.cat([first, patches], 1) + self.pos_embed
 
     def through(
-        self, number: int, x: Tensor, occupancy: Tensor | None = None, share: Tensor | None = None
+        self,
+        number: int,
+        x: Tensor,
+        occupancy: Tensor | None = None,
+        share: Tensor | None = None,
+        *,
+        by: nn.Module | None = None,
     ) -> Tensor:
         """One block: x + s·(block(x) - x), where tokens serve as keys by their occupancy.
 
@@ -194,12 +201,16 @@ class MaskedViT(GatedNetwork):
             x: Shape: (B, 1 + N, width).
             occupancy: Of the patch tokens, (B, N); None: all take part.
             share: s of the patch tokens, (B, N); None: their occupancy.
+            by: The gate or choice that decided the occupancy, for real skipping.
         """
         block = cast("Block", self.blocks[number])
         if occupancy is None:
             return masked_block(block, x, None)
+        share = occupancy if share is None else share
+        if by is not None and self.skips(by):
+            return _gathered_block(block, x, occupancy, share)
         made = masked_block(block, x, _with_class(occupancy))
-        taken = _with_class(occupancy if share is None else share)[..., None]
+        taken = _with_class(share)[..., None]
         return taken * made + (1 - taken) * x  # exact at 0 and at 1
 
     def classify(self, x: Tensor) -> Tensor:
@@ -232,6 +243,31 @@ class MaskedViT(GatedNetwork):
     def conditional_macs_total(self) -> int:
         """The same for one image of which every token passes."""
         return self.tokens * sum(self.unit_macs())
+
+
+def _gathered_block(block: Block, x: Tensor, occupancy: Tensor, share: Tensor) -> Tensor:
+    """A block on the tokens that take part alone; the others keep their values.
+
+    Images of which fewer take part than of another one are filled up with tokens that do not count.
+
+    Args:
+        block: Of timm.
+        x: Shape: (B, 1 + N, width).
+        occupancy: Of the patch tokens, 0 or 1. Shape: (B, N).
+        share: Of the block's result. Shape: (B, N).
+    """
+    there = occupancy > 0
+    counts = there.sum(1)
+    most = int(counts.max())
+    order = there.to(torch.uint8).argsort(stable=True, dim=1, descending=True)
+    first = order[:, :most]
+    places = F.pad(first + 1, (1, 0))  # the class token is the first
+    index = places[..., None].expand(-1, -1, x.shape[2])
+    kept = x.gather(1, index)
+    full = int(counts.min()) == most
+    made = masked_block(block, kept, None if full else _with_class(occupancy).gather(1, places))
+    taken = _with_class(share).gather(1, places)[..., None]
+    return x.scatter(1, index, taken * made + (1 - taken) * kept)
 
 
 def _with_class(occupancy: Tensor) -> Tensor:

@@ -94,7 +94,8 @@ class MixtureOfDepths(MaskedViT):
                 continue
             scores = self.routers[routed - 1](x[:, 1:]).squeeze(2)
             occupancy = self.choices[routed - 1](scores)
-            x = self.through(number, x, occupancy, occupancy * torch.sigmoid(scores))
+            share = occupancy * torch.sigmoid(scores)
+            x = self.through(number, x, occupancy, share, by=self.choices[routed - 1])
         return self.classify(x)
 
     def unit_macs(self) -> list[int]:

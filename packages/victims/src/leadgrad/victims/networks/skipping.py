@@ -3,7 +3,8 @@
 Most public adaptive networks compute everything and multiply by 0, so that their speed is counted
 and never seen. ``set_execution(network, "skip")`` takes another path through the same modules:
 skipped blocks get the samples that execute them, as a smaller batch; samples that have been
-answered leave the batch; masked pixels are gathered before a conv and scattered behind it.
+answered leave the batch; masked pixels are gathered before a conv and scattered behind it, and
+tokens before and behind a block.
 
 It is for exact decisions, hence for inference and for gradients under ``FGM``; under any other
 method, and while compiling, the network masks. Logits are the same up to float32 rounding: a conv

@@ -90,7 +90,7 @@ class TokenHalting(MaskedViT):
         left = x.new_full((), 1 - self.eps)
         for number, gate in enumerate(self.gates, 1):
             left = left - self.halting(x)
-            x = self.through(number, x, gate(left))
+            x = self.through(number, x, gate(left), by=gate)
         return self.classify(x)
 
     def unit_macs(self) -> list[int]:

@@ -119,7 +119,7 @@ class TokenPruning(MaskedViT):
                     scores if present is None else among(scores, present)
                 )
                 pruned += 1
-            x = self.through(number, x, present)
+            x = self.through(number, x, present, by=self.choices[max(0, pruned - 1)])
         return self.classify(x)
 
     def unit_macs(self) -> list[int]:
