@@ -21,7 +21,7 @@ from leadgrad.pipelines.paper.ways_command import (
 )
 from leadgrad.pipelines.report.sheet import Sheet
 
-TITLE = "Adversarially trained adaptive networks: what freezing their decisions overstates"
+TITLE = "Adaptive networks: what freezing their decisions overstates"
 CAPTION = "What each kind of attack leaves, with 95 % intervals"
 BRIEF = ("FGM, APGD", "LGM's values unled, APGD")
 """Of a victim's other settings: these, LGM and the standard."""
