@@ -27,7 +27,7 @@ from leadgrad.pipelines.paper.execution_rates import (
 )
 from leadgrad.pipelines.paper.point_labels import label_points
 from leadgrad.pipelines.report.pictures import figure_bytes, figure_format
-from leadgrad.pipelines.report.words import class_name
+from leadgrad.pipelines.report.words import class_name, network_name
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.records import BatchRecord
 from leadgrad.pipelines.tasks.images.words import threat_words
@@ -75,9 +75,7 @@ def figure7(
 
 def _title(run: RunDirectory[BatchRecord], images: int) -> str:
     model, data = run.run()["config"]["model"], run.run()["fingerprint"]["data"]
-    network = model["network"]
-    depth = network.get("init_args", {}).get("depth")
-    victim = class_name(network) if depth is None else f"{class_name(network)}-{depth}"
+    victim = network_name(model["network"])
     budget = threat_words(model["attack"]["init_args"]["threat"])
     return (
         f"{victim}, {class_name(model['attack'])}, {budget}; {images:,} images of "

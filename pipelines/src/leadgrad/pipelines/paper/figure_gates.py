@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from leadgrad.pipelines.attack.task import task_of_run
 from leadgrad.pipelines.report.curves import COLOURS, MARKERS, tidy
 from leadgrad.pipelines.report.pictures import figure_bytes, figure_format
-from leadgrad.pipelines.report.words import class_name
+from leadgrad.pipelines.report.words import class_name, network_name
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.tasks.images.records import BatchRecord
 from leadgrad.pipelines.tasks.images.words import threat_words
@@ -162,9 +162,7 @@ def drawn(shares: Sequence[GateShares], title: str) -> Figure:
 
 
 def _title(run: RunDirectory[BatchRecord]) -> str:
-    network = run.run()["config"]["model"]["network"]
-    depth = network.get("init_args", {}).get("depth")
-    victim = class_name(network) if depth is None else f"{class_name(network)}-{depth}"
+    victim = network_name(run.run()["config"]["model"]["network"])
     data = run.run()["fingerprint"]["data"]
     return f"{victim}; images of {data['dataset']}'s {data['split']} split that were right before"
 

@@ -42,6 +42,12 @@ def class_name(value: Mapping[str, Any]) -> str:
     return str(value["class_path"]).rsplit(".", 1)[-1]
 
 
+def network_name(node: Mapping[str, Any]) -> str:
+    """The class name of a network's ``{class_path, init_args}``, with its depth if it has one."""
+    depth = node.get("init_args", {}).get("depth")
+    return class_name(node) if depth is None else f"{class_name(node)}-{depth}"
+
+
 def method_name(results: Mapping[str, Any]) -> str:
     """The gradient method's class; on a network that decides nothing, that it is FGM there."""
     name = class_name(results["method"])

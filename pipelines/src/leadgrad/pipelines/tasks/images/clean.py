@@ -84,17 +84,15 @@ def varying_percent(executed: list[Tensor]) -> float:
 
 def cost(network: nn.Module, measured: CleanImages) -> dict[str, Any] | None:
     """What the victim computes on clean images; None for a network without gates."""
-    percent, macs = measured.executed, measured.macs
-    if percent is None:
+    percent, varying, macs = measured.executed, measured.varying, measured.macs
+    if percent is None or varying is None:
         return None
     total = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
     return {
         "split": measured.split,
         "gates": len(percent),
         "varying_gates": varying_gates(percent),
-        "varying_decisions_percent": None
-        if measured.varying is None
-        else round(measured.varying, 2),
+        "varying_decisions_percent": round(varying, 2),
         "executed_percent_by_gate": [round(value, 2) for value in percent.tolist()],
         # SkipNet's published measure: its first block counts too, and is always executed
         "computation_percent": round(float((percent.sum() + 100) / (len(percent) + 1)), 3),
