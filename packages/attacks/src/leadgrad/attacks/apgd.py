@@ -46,7 +46,7 @@ class APGD(RandomRestarts):
         loss: f or, for a targeted goal, -f. ``cross_entropy`` and ``dlr`` are the paper's two. A
             goal that is about compute raises that instead.
         steps: Per restart. Costs steps + 1 gradients of the surrogate and as many forward passes of
-            the victim, less if all samples are won before.
+            the victim; a sample that has won takes no more.
     """
 
     steps: int = 100
@@ -65,31 +65,41 @@ class APGD(RandomRestarts):
     ) -> Tensor:
         """One run from ``x``: the first iterate that wins on the victim, else the one of best f.
 
-        A row that has won leaves at the next checkpoint, and costs nothing from there on.
+        A row that has won leaves at once, and costs nothing from there on.
         """
         region = self.threat.region(inputs)
+        x = adv = region.project(x)
+        rows = (~self._won(victim, x, labels)).nonzero().squeeze(1)  # those still attacked
+        if not len(rows):
+            return adv
+        region, labels, x = region.part(rows), labels[rows], x[rows]
         steps, size_255 = self.schedule()
         ends = checkpoints(steps)
-        rows = torch.arange(len(x), device=x.device)  # those that are still attacked
-        x = origin = first_win = adv = region.project(x)
-        won = self._won(victim, x, labels)
         eta = torch.full(labels.shape, size_255 * self.threat.unit, dtype=torch.float64).to(
             x.device
         )
         f, gradient = self._rise(surrogate, x, labels, region, eta)
-        best, best_f, best_gradient = x, f, gradient
-        raised, halved = torch.zeros_like(labels), torch.zeros_like(won)
+        best, best_f, best_gradient, origin = x, f, gradient, x
+        raised, halved = torch.zeros_like(labels), torch.zeros_like(labels, dtype=torch.bool)
         last_end, last_best_f = 0, best_f
         for step in range(1, steps + 1):
-            if bool(won.all()):
-                break
             moved = _stepped(region, x, eta, gradient)
             if step > 1:
                 momentum = (1 - _ALPHA) * (x - origin)
                 moved = region.project(x + _ALPHA * (moved - x) + momentum)
             origin, x, stepped_from = x, moved, f
-            first_win = torch.where(by_row(won, x), first_win, x)
-            won = won | self._won(victim, x, labels)
+            won = self._won(victim, x, labels)
+            if bool(won.any()):
+                adv = adv.index_copy(0, rows[won], x[won])
+                left, region = ~won, region.part(~won)
+                rows, labels, eta, raised, halved, stepped_from = (
+                    each[left] for each in (rows, labels, eta, raised, halved, stepped_from)
+                )
+                x, origin, best, best_f, best_gradient, last_best_f = (
+                    each[left] for each in (x, origin, best, best_f, best_gradient, last_best_f)
+                )
+                if not len(rows):
+                    return adv
             f, gradient = self._rise(surrogate, x, labels, region, eta)
             raised = raised + (f > stepped_from)
             better = f > best_f
@@ -104,19 +114,7 @@ class APGD(RandomRestarts):
                 x = torch.where(by_row(halved, x), best, x)
                 gradient = torch.where(by_row(halved, x), best_gradient, gradient)
                 raised, last_end, last_best_f = torch.zeros_like(raised), step, best_f
-                if bool(won.any()):
-                    adv = adv.index_copy(0, rows[won], first_win[won])
-                    left, region = ~won, region.part(~won)
-                    rows, labels, won, eta, raised, halved = (
-                        each[left] for each in (rows, labels, won, eta, raised, halved)
-                    )
-                    x, origin, first_win, gradient = (
-                        each[left] for each in (x, origin, first_win, gradient)
-                    )
-                    f, best, best_f, best_gradient, last_best_f = (
-                        each[left] for each in (f, best, best_f, best_gradient, last_best_f)
-                    )
-        return adv.index_copy(0, rows, torch.where(by_row(won, x), first_win, best))
+        return adv.index_copy(0, rows, best)
 
     def _won(self, victim: Model, x: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
