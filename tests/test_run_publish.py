@@ -189,6 +189,12 @@ def test_a_table_knows_its_runs_on_half_of_the_bytes_again(zoo, tmp_path):
     with pytest.raises(ValueError, match="other weights"):
         campaign.require_own([whole])
     node = card.content["network"]
+    plain = {"depth": 8, "num_classes": 2}
+    assert plain.items() < node["init_args"].items()
+    unpublished = replace(cell, network={**node, "init_args": plain}, weights=target)
+    campaign.require_own([unpublished])  # what is left out is the default
+    with pytest.raises(ValueError, match="other network"):
+        campaign.require_own([replace(unpublished, network={**node, "init_args": {"depth": 14}})])
     other = {**node, "init_args": {**node["init_args"], "image_size": 16}}
     with pytest.raises(ValueError, match="other network"):
         campaign.require_own(

@@ -75,6 +75,16 @@ def test_nodes_and_the_models_other_settings(tmp_path):
     assert json.loads(path.read_text())["config"]["model"]["prepare"] is False
 
 
+def test_a_method_of_the_configuration_that_is_in_the_list_counts_once(tmp_path):
+    network = node("leadgrad.victims.SkipNet", depth=8, num_classes=2)
+    lgm = node("leadgrad.victims.LGM")
+    config = attack_config(model__network=network, model__attack=BASE, model__method=lgm)
+    options = ["--methods=[FGM,LGM]", "--slopes=[0.5]"]
+    assert sweep(config, tmp_path / "sweep", *options) == 0
+    names = [row["method"] for row in rows(tmp_path / "sweep")]
+    assert names == ["FGM()", "LGM()", "LGM(surrogate=Sigmoid(slope=0.5))"]
+
+
 def test_scenes(tmp_path):
     weights = published_voxel_network(tmp_path)
     config = scene_config(model__weights=str(weights), model__method=None, data__init_args__limit=3)
@@ -99,7 +109,7 @@ def test_names_leave_defaults_out_in_one_order():
     short = node("leadgrad.attacks.IFGSM", steps=2)
     methods = ["LGM", node("leadgrad.victims.LGM", forward="soft"), LGM()]
     made = list(cells(BASE, [2], [full, short], methods))
-    assert {cell.key() for cell in made} == {"IFGSM(steps=2)/eps-2/LGM()"}
+    assert [cell.key() for cell in made] == ["IFGSM(steps=2)/eps-2/LGM()"] * 2, "LGM counts once"
 
 
 def test_an_attack_that_is_named_is_as_the_base_where_it_can_be():
@@ -156,7 +166,7 @@ def test_long_names_fit_file_systems_and_stay_apart():
 
 
 def test_different_attacks_of_one_name_are_refused(tmp_path):
-    own = {"class_path": "my_file.FGSM"}
+    own = {"class_path": "leadgrad.attacks.IFGSM"}
     other = [Cell("FGSM/eps-1/FGM()", {}, attack, FGM()) for attack in (own, BASE)]
     victims = [Cell("FGSM/eps-1/FGM()", {"class_path": name}, BASE, FGM()) for name in "ab"]
     for both in (other, victims):

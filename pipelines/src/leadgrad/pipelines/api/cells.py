@@ -14,7 +14,7 @@ from rich.console import Console
 
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.api.attacking import attack
-from leadgrad.pipelines.api.nodes import Node, node_of
+from leadgrad.pipelines.api.nodes import Node, brief, node_of
 from leadgrad.pipelines.checks import Level, TuningRecord
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.config.moved import present
@@ -157,7 +157,7 @@ def _differing(cell: Cell, images: Mapping[str, Any], made: Mapping[str, Any]) -
     model, data = made["model"], made["data"]
     network = cell.network.content["network"] if isinstance(cell.network, Card) else cell.network
     same = {
-        "network": _plain(present(model["network"])) == _plain(present(dict(network))),
+        "network": brief(present(model["network"])) == brief(present(dict(network))),
         "attack": _plain(model["attack"]) == _plain(_made(cell.attack)),
         "method": _plain(model["method"]) == _plain(_made(cell.method)),
         "images": all(data.get(name) == value for name, value in images.items()),
@@ -196,7 +196,8 @@ def quiet() -> Iterator[None]:
 def _require_distinct(cells: Sequence[Cell]) -> None:
     known: dict[str, Any] = {}
     for cell in cells:
-        made = node_of(cell.attack), node_of(cell.method), cell.network, cell.weights, cell.twin
+        nodes = brief(node_of(cell.attack)), brief(node_of(cell.method))
+        made = (*nodes, cell.network, cell.weights, cell.twin)
         if known.setdefault(cell.path, made) != made:
             raise ValueError(
                 f"two different attacks would have the directory {cell.path}; give victims, "

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from inspect import Parameter, signature
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -62,6 +63,29 @@ def public_path(made: Callable[..., Any]) -> str:
         if getattr(sys.modules.get(home), made.__qualname__, None) is made:
             return f"{home}.{made.__qualname__}"
     return f"{made.__module__}.{made.__qualname__}"
+
+
+def brief(node: Any) -> Any:
+    """A node without the arguments that are its class's defaults, the others in its order."""
+    if not (isinstance(node, Mapping) and "class_path" in node):
+        return node
+    given = node.get("init_args") or {}
+    made = imported(str(node["class_path"]))
+    defaults = {name: each.default for name, each in signature(made).parameters.items()}
+    ordered = [*(name for name in defaults if name in given), *(given.keys() - defaults.keys())]
+    kept = {
+        name: brief(given[name])
+        for name in ordered
+        if not _same(given[name], defaults.get(name, Parameter.empty))
+    }
+    return {"class_path": public_path(made), "init_args": kept}
+
+
+def _same(given: Any, default: Any) -> bool:
+    """Whether an argument is a default, which may be a value or a function."""
+    if default is Parameter.empty:
+        return False
+    return bool(brief(node_of(given)) == brief(node_of(default)))
 
 
 def method_node(attack: Node) -> dict[str, Any]:

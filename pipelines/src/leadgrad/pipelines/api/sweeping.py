@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from inspect import Parameter, signature
+from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.api.cells import Campaign, Cell
-from leadgrad.pipelines.api.nodes import Node, network_node, node_of
+from leadgrad.pipelines.api.nodes import Node, brief, network_node, node_of
 from leadgrad.pipelines.attack.task import Outcome, Task, task_of_run
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.checks.verdicts import failed
@@ -187,7 +187,8 @@ def cells(
         attacks: Names of ``leadgrad.attacks`` or class paths, which take what the base is given
             (goal, loss, steps, ...) where they have arguments of these names; or nodes without a
             threat; empty: the base.
-        methods: Names of ``leadgrad.victims``, class paths, nodes, or values.
+        methods: Names of ``leadgrad.victims``, class paths, nodes, or values; one that is there
+            twice counts once.
 
     Raises:
         ValueError: If the threat model has no budget whose name begins with ``eps_``, or there is
@@ -205,11 +206,16 @@ def cells(
     (name,) = names
     made = [_attack(each, base) for each in attacks] or [dict(base)]
     budgets = [float(each) for each in eps] or [float(threat["init_args"][name])]
-    for one, budget, method in product(made, budgets, methods):
+    chosen: list[dict[str, Any]] = []
+    for method in methods:
+        node = named(method, "leadgrad.victims")
+        if not any(brief(node) == brief(each) for each in chosen):
+            chosen.append(node)
+    for one, budget, method in product(made, budgets, chosen):
         own = {**threat, "init_args": {**threat["init_args"], name: budget}}
         arguments = {**(one.get("init_args") or {}), "threat": own}
         node = {**one, "init_args": arguments}
-        yield SweepCell(node, budget, named(method, "leadgrad.victims"))
+        yield SweepCell(node, budget, method)
 
 
 def _attack(value: Any, base: Node) -> dict[str, Any]:
@@ -238,27 +244,6 @@ def _attack(value: Any, base: Node) -> dict[str, Any]:
             "configuration's, with the budgets of --eps"
         )
     return made
-
-
-def brief(node: Any) -> Any:
-    """A node without the arguments that are its class's defaults, the others in its order."""
-    if not (isinstance(node, Mapping) and "class_path" in node):
-        return node
-    given = node.get("init_args") or {}
-    defaults = signature(imported(str(node["class_path"]))).parameters
-    kept = {
-        name: brief(given[name])
-        for name, parameter in defaults.items()
-        if name in given and not _same(given[name], parameter.default)
-    }
-    return {"class_path": node["class_path"], "init_args": kept}
-
-
-def _same(given: Any, default: Any) -> bool:
-    """Whether an argument is a default, which may be a value or a function."""
-    if default is Parameter.empty:
-        return False
-    return bool(brief(node_of(given)) == brief(node_of(default)))
 
 
 def named(value: Any, package: str) -> dict[str, Any]:
