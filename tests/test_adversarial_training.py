@@ -132,6 +132,8 @@ def test_what_cannot_be_trained_is_refused():
         AdversarialTraining(FAMILIES["static"](), FAST, Lookahead())
     with pytest.raises(ValueError, match="validated must be at least 1 image, got 0"):
         AdversarialTraining(FAMILIES["static"](), FAST, validated=0)
+    with pytest.raises(ValueError, match="eps_255=0 makes no adversarial examples"):
+        AdversarialTraining(FAMILIES["static"](), FGSM(PixelLinf(0)))
 
 
 def test_the_guards_default_is_ten_steps_of_a_quarter():

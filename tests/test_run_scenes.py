@@ -289,6 +289,14 @@ ERRORS = [
         "SkipNet has 0 partitions",
     ),
     (
+        {
+            "model__network": node("leadgrad.victims.SkipNet", depth=8),
+            "model__method": None,
+            "data": node("leadgrad.data.FakeCIFAR10", eval_size=4),
+        },
+        "moves the points of scenes, but FakeCIFAR10 has images",
+    ),
+    (
         {"data": node("leadgrad.data.FakeCIFAR10", eval_size=4)},
         "MinkUNet takes the points of scenes, but FakeCIFAR10 has images",
     ),

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from leadgrad.attacks import FGSM, IFGSM, Nearest, PixelLinf, Several, TargetShift
+from leadgrad.attacks import (
+    FGSM,
+    IFGSM,
+    Nearest,
+    PixelLinf,
+    PointIFGSM,
+    PointLinf,
+    Several,
+    TargetShift,
+)
 
 torch.manual_seed(0)
 WEIGHT = torch.randn(3 * 4 * 4, 5, dtype=torch.float64)
@@ -83,3 +92,23 @@ def test_a_sample_does_not_depend_on_its_batch():
 def test_a_resolution_that_is_none_is_refused(resolution):
     with pytest.raises(ValueError, match=f"at most eps_255=8, got {resolution}"):
         Nearest(PixelLinf(8), resolution_255=resolution)
+
+
+def test_budgets_below_what_a_user_may_give_are_tried():
+    # The second class is 0.1/255 away, less than the least budget that PixelLinf takes
+    x = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
+
+    def near(images):
+        return torch.cat([0 * images.flatten(1), images.flatten(1) - 0.5 - 0.1 / 255], 1)
+
+    found = Nearest(PixelLinf(1), attack=FGSM(PixelLinf(1)), resolution_255=1 / 16)
+    adv = found(near, x, torch.tensor([0]), victim=near)
+    assert float(255 * (adv - x).abs()) == pytest.approx(2 / 16)
+
+
+@pytest.mark.parametrize(
+    "inner", [Nearest(PixelLinf(8)), PointIFGSM(PointLinf(0.1), steps=2, step_size_m=0.1)]
+)
+def test_what_has_no_budget_of_its_own_is_refused(inner):
+    with pytest.raises(ValueError, match=f"such as Standard, got {type(inner).__name__}"):
+        Nearest(PixelLinf(8), attack=inner)

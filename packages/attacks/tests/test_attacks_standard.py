@@ -63,9 +63,9 @@ def test_the_schedule_is_the_documented_one():
     assert len(Standard(THREAT, budget=10).schedule(4, 5)) == 2
 
 
-@pytest.mark.parametrize("budget", [9, 0])
+@pytest.mark.parametrize("budget", [9, 0, 10.5])
 def test_a_budget_without_room_is_refused(budget):
-    with pytest.raises(ValueError, match=f"at least 10 gradients, got {budget}"):
+    with pytest.raises(ValueError, match=f"at least 10, got {budget}"):
         Standard(THREAT, budget=budget)
 
 
@@ -83,6 +83,38 @@ def test_no_sample_costs_more_than_the_budget(budget):
     gradients = sum(each.rows for each in surrogates)
     assert 0.8 * budget * 3 <= gradients <= budget * 3
     assert asked.rows <= (2 * budget + 20) * 3
+
+
+class Ahead:
+    """A surrogate that looks ahead, and in vain."""
+
+    looks_ahead, taken = True, 0.5
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, x):
+        return self.model(x)
+
+    def ahead(self, proposed):
+        return self.model
+
+
+@pytest.mark.parametrize("budget", [10, 100])
+def test_looking_ahead_costs_no_more_than_the_budget(budget):
+    x, labels = X[:3], Y[:3]
+    surrogate = Counting(blind)
+
+    def stubborn(x):
+        return torch.nn.functional.one_hot(labels, 5).double() + 0 * x.flatten(1)[:, :1]
+
+    Standard(THREAT, budget=budget)(Ahead(surrogate), x, labels, victim=stubborn)
+    assert 0.8 * budget * 3 <= surrogate.rows <= budget * 3
+
+
+def test_a_number_in_the_place_of_the_threat_model_is_refused():
+    with pytest.raises(TypeError, match=r"needs a threat model, such as PixelLinf\(8\), got 8"):
+        Standard(8)(victim, X, Y, victim=victim)
 
 
 def test_who_has_fallen_leaves_and_keeps_the_part_that_felled_it():

@@ -10,10 +10,12 @@ from leadgrad.victims import (
     LGM,
     BestOf,
     Constant,
+    FixedExits,
     GradientMethod,
     Lookahead,
     Sigmoid,
     Surrogate,
+    Unled,
     VoxelFGM,
     VoxelLGM,
 )
@@ -62,3 +64,23 @@ def test_at_a_gate_a_voxel_networks_methods_are_those_of_images():
     led = VoxelLGM(Sigmoid(3.0), input=Sigmoid(1.0))
     assert torch.equal(led.occupancy(margin, hard), LGM(Sigmoid(3.0)).occupancy(margin, hard))
     assert led.held(margin) == LGM(Sigmoid(3.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: LGM(5.0), TypeError, r"such as Sigmoid\(5.0\), got 5.0"),
+        (lambda: LGM(Sigmoid), TypeError, "surrogate must be a Surrogate"),
+        (lambda: BestOf(FGM()), TypeError, "methods must be a tuple"),
+        (lambda: BestOf((FGM,)), TypeError, r"must be of values such as FGM\(\)"),
+        (lambda: Unled(5), TypeError, "must be of values such as .*, got 5"),
+        (lambda: Unled(LGM()), ValueError, "stands for several"),
+        (lambda: Unled(BestOf((FGM(),))), ValueError, "stands for several"),
+        (lambda: Unled(Lookahead()), ValueError, "leads nothing that Unled could leave out"),
+        (lambda: FixedExits((float("nan"),)), ValueError, "sum to 1, got"),
+        (lambda: FixedExits((2.0, -1.0)), ValueError, "at least 0 and sum to 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_when_it_is_made(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

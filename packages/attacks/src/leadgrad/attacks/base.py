@@ -79,13 +79,18 @@ class Attack(ABC):
             Adversarial inputs in the inputs' shape and dtype, detached.
 
         Raises:
-            TypeError: If inputs are not floating point, labels or ids not integers, or a model
-                returns something else than logits.
+            TypeError: If inputs are not floating point, labels or ids not integers, the threat is
+                no threat model, or a model returns something else than logits.
             ValueError: If shapes disagree, the threat model does not admit the inputs (images that
                 are normalised, or bytes, or with channels last), a label is no class of the model,
                 or a value or a gradient is not finite.
             BudgetError: If ``run`` returned what the threat model forbids even after projection.
         """
+        if not isinstance(self.threat, ThreatModel):
+            raise TypeError(
+                f"{type(self).__name__} needs a threat model, such as PixelLinf(8), got "
+                f"{self.threat!r}"
+            )
         _validate(inputs, labels, self.ignored)
         samples = self.samples(inputs, owner, sample_ids)
         samples = samples if notes is None else replace(samples, notes=notes)

@@ -53,6 +53,14 @@ class Nearest(Attack):
                 f"resolution_255 must be above 0 and at most eps_255={self.threat.eps_255:g}, got "
                 f"{self.resolution_255}"
             )
+        inner = self.attack
+        if inner is not None and (
+            isinstance(inner, Nearest) or not isinstance(inner.threat, PixelLinf)
+        ):
+            raise ValueError(
+                f"attack must be one on images with a budget of its own, such as Standard, got "
+                f"{type(inner).__name__}"
+            )
 
     def run(
         self,
@@ -104,7 +112,7 @@ class Nearest(Attack):
         samples: Samples,
     ) -> tuple[Tensor, Tensor]:
         """Inputs at one budget, and whether they succeed."""
-        threat = replace(self.threat, eps_255=self._eps_255(level))
+        threat = self.threat.within(self._eps_255(level))
         chosen: Attack = Standard(threat, budget=100) if self.attack is None else self.attack
         settings: dict[str, Any] = {"threat": threat, "goal": self.goal, "seed": self.seed}
         moved = strongest(

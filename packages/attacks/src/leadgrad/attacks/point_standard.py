@@ -49,10 +49,10 @@ class PointStandard(PointAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.budget < 10:
+        if self.budget != int(self.budget) or self.budget < 10:
             raise ValueError(
-                f"budget must be at least 10 gradients, got {self.budget}; 30 is a quick look, "
-                "100 the standard"
+                f"budget must be a whole number of gradients, at least 10, got {self.budget}; 30 "
+                "is a quick look, 100 the standard"
             )
 
     @property

@@ -29,7 +29,7 @@ from leadgrad.attacks.apgd import APGD
 from leadgrad.attacks.base import Attack
 from leadgrad.attacks.goals import Goal, Untargeted
 from leadgrad.attacks.losses import Loss, cross_entropy, dlr, targeted_form
-from leadgrad.attacks.models import Model, Several
+from leadgrad.attacks.models import LooksAhead, Model, Several
 from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.seeding import uniform_like
@@ -92,7 +92,8 @@ class Standard(Attack):
     Args:
         threat: Budget of the perturbation, convention and valid pixels.
         budget: Gradients per sample, at most, over all surrogates; as many queries of Square. APGD
-            also asks the victim about each iterate.
+            also asks the victim about each iterate. Under a surrogate that looks ahead an iterate
+            takes two gradients, so there are half as many.
     """
 
     shares: ClassVar[bool] = True
@@ -102,10 +103,10 @@ class Standard(Attack):
     budget: int = 1000
 
     def __post_init__(self) -> None:
-        if self.budget < 10:
+        if self.budget != int(self.budget) or self.budget < 10:
             raise ValueError(
-                f"budget must be at least 10 gradients, got {self.budget}; 100 is a quick look, "
-                "1000 the standard"
+                f"budget must be a whole number of gradients, at least 10, got {self.budget}; 100 "
+                "is a quick look, 1000 the standard"
             )
 
     def schedule(self, surrogates: int, classes: int) -> tuple[Part, ...]:
@@ -211,7 +212,9 @@ class Standard(Attack):
         ids: Tensor,
     ) -> Tensor:
         """APGD from a random start; its first gradient is one of the part's."""
-        attack = APGD(self.threat, cross_entropy, steps=part.evaluations - 1, goal=self.goal)
+        looks_ahead = isinstance(surrogate, LooksAhead) and surrogate.looks_ahead
+        points = part.evaluations // 2 if looks_ahead else part.evaluations
+        attack = APGD(self.threat, cross_entropy, steps=points - 1, goal=self.goal)
         if target is not None:
             goal = _Towards(classes)
             attack, labels = replace(attack, loss=dlr, goal=goal), goal.pairs(labels, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -96,6 +96,12 @@ class PixelLinf(ThreatModel):
             raise ValueError(f"eps_255 must lie in [0, 255] units, got {self.eps_255}")
         if not 0 < self.valid_ratio <= 1:
             raise ValueError(f"valid_ratio must be a share in (0, 1], got {self.valid_ratio}")
+
+    def within(self, eps_255: float) -> PixelLinf:
+        """The same with a lesser budget, which may be less than any that is taken from a user."""
+        lesser = replace(self)
+        object.__setattr__(lesser, "eps_255", eps_255)
+        return lesser
 
     @property
     def unit(self) -> float:

@@ -76,6 +76,11 @@ class AdversarialTraining(VictimTraining):
                     f"{type(attack).__name__} has no budget in pixels to validate by; give "
                     "validation_attack"
                 )
+            if not attack.threat.eps_255:
+                raise ValueError(
+                    "eps_255=0 makes no adversarial examples; give a budget above 0, or train with "
+                    f"{type(training).__name__} alone"
+                )
             quarter = attack.threat.eps_255 / 4
             validation_attack = PGD(attack.threat, steps=10, step_size_255=quarter)
         if validated < 1:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from leadgrad.victims.occupancy.methods import FGM, LGM, GradientMethod
+from leadgrad.victims.occupancy.methods import FGM, LGM, GradientMethod, check_methods
 from leadgrad.victims.occupancy.surrogates import RelativeSigmoid, Sigmoid
 from leadgrad.victims.occupancy.voxel_methods import VoxelFGM, VoxelLGM
 
@@ -24,6 +24,9 @@ class BestOf(GradientMethod):
     methods: tuple[GradientMethod, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.methods, tuple | list):
+            raise TypeError(f"methods must be a tuple, such as (FGM(), LGM()), got {self.methods!r}")
+        check_methods("methods", *self.methods)
         if not self.methods:
             raise ValueError("BestOf needs at least one gradient method, such as FGM(), got none")
 

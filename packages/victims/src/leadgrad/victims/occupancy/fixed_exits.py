@@ -27,7 +27,9 @@ class FixedExits(GradientMethod):
 
     def __post_init__(self) -> None:
         total = sum(self.weights)
-        if not self.last and (abs(total - 1) > 1e-6 or min(self.weights, default=0) < 0):
+        # Written so that a NaN is refused
+        valid = abs(total - 1) <= 1e-6 and all(weight >= 0 for weight in self.weights)
+        if not self.last and not valid:
             raise ValueError(
                 f"weights must be at least 0 and sum to 1, got {list(self.weights)}; or give "
                 "last=True"

@@ -76,6 +76,13 @@ class GradientMethod(ABC):
         return self
 
 
+def check_methods(name: str, *methods: object) -> None:
+    """Raises ``TypeError`` for what is no method, as a class or a slope is."""
+    for each in methods:
+        if not isinstance(each, GradientMethod):
+            raise TypeError(f"{name} must be of values such as FGM() or LGM(), got {each!r}")
+
+
 SEVERAL = (
     "LGM() stands for several surrogates, and here one is needed: give it, as LGM(Sigmoid(1.0)), "
     "in YAML surrogate: {class_path: leadgrad.victims.Sigmoid, init_args: {slope: 1}}, "
@@ -127,6 +134,10 @@ class LGM(GradientMethod):
     forward: Literal["soft", "hard"] = "soft"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.surrogate, Surrogate | None):
+            raise TypeError(
+                f"surrogate must be a Surrogate, such as Sigmoid(5.0), got {self.surrogate!r}"
+            )
         if self.forward not in ("soft", "hard"):
             raise ValueError(f'forward must be "soft" or "hard", got {self.forward!r}')
 

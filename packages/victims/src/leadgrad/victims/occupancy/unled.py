@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from leadgrad.victims.occupancy.methods import GradientMethod
+from leadgrad.victims.occupancy.methods import GradientMethod, check_methods
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,23 @@ class Unled(GradientMethod):
 
     Args:
         method: The other method, of one surrogate.
+
+    Raises:
+        TypeError: If it is no method.
+        ValueError: If it stands for several, or looks ahead: what it foresees is frozen already.
     """
 
     method: GradientMethod
+
+    def __post_init__(self) -> None:
+        check_methods("method", self.method)
+        if self.method.candidates() != (self.method,):
+            raise ValueError(
+                f"Unled is of one method, and {self.method} stands for several; give it a "
+                "surrogate, as LGM(Sigmoid(4.0)), or BestOf several Unled"
+            )
+        if self.method.looks_ahead:
+            raise ValueError(f"{self.method} leads nothing that Unled could leave out; use it as it is")
 
     @property
     def leads(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leadgrad.attacks import Attack
+from leadgrad.attacks import Attack, PointAttack
 from leadgrad.data import ImageDataModule, check_batch
 from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.attack.module import AttackModule
@@ -63,15 +63,20 @@ class ImageClassification(Task[BatchRecord]):
         return [self.first(data, data.attack_split, count) for count in sorted(set(counts))]
 
     def require(self, module: AttackModule, data: ImageDataModule) -> None:
-        """Refuses networks of points.
+        """Refuses networks of points, and attacks on them.
 
         Raises:
-            ValueError: If the victim takes points.
+            ValueError: If the victim takes points, or the attack moves them.
         """
         if any(isinstance(part, Partition) for part in module.victim.modules()):
             raise ValueError(
                 f"{type(module.network).__name__} takes the points of scenes, but "
                 f"{type(data).__name__} has images; give it a SceneDataModule"
+            )
+        if isinstance(module.attack, PointAttack):
+            raise ValueError(
+                f"{type(module.attack).__name__} moves the points of scenes, but "
+                f"{type(data).__name__} has images; give an attack on images, such as Standard"
             )
 
     def check(self, batch: Batch) -> str:
