@@ -54,7 +54,7 @@ def test_it_takes_its_budget_of_gradients_over_all_surrogates(budget):
 
 
 def test_too_small_a_budget_is_refused():
-    with pytest.raises(ValueError, match="at least 10 gradients, got 9"):
+    with pytest.raises(ValueError, match="at least 10, got 9"):
         PointStandard(PointLinf(0.1), budget=9)
 
 

@@ -25,7 +25,7 @@ class BestOf(GradientMethod):
 
     def __post_init__(self) -> None:
         if not isinstance(self.methods, tuple | list):
-            raise TypeError(f"methods must be a tuple, such as (FGM(), LGM()), got {self.methods!r}")
+            raise TypeError(f"methods must be a tuple, as (FGM(), LGM()), got {self.methods!r}")
         check_methods("methods", *self.methods)
         if not self.methods:
             raise ValueError("BestOf needs at least one gradient method, such as FGM(), got none")

@@ -33,7 +33,9 @@ class Unled(GradientMethod):
                 "surrogate, as LGM(Sigmoid(4.0)), or BestOf several Unled"
             )
         if self.method.looks_ahead:
-            raise ValueError(f"{self.method} leads nothing that Unled could leave out; use it as it is")
+            raise ValueError(
+                f"{self.method} leads nothing that Unled could leave out; use it as it is"
+            )
 
     @property
     def leads(self) -> bool:
