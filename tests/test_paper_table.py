@@ -11,6 +11,7 @@ from run_config import SMALL, arguments, fit_config, node
 
 from leadgrad.attacks import PixelLinf, Standard, TargetShift
 from leadgrad.pipelines.api import node_of
+from leadgrad.pipelines.attack.results import wilson
 from leadgrad.pipelines.checks import TuningRecord
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.config.instantiate import instantiate
@@ -422,6 +423,25 @@ def test_mcnemars_exact_test(only_first, only_second, p):
     assert paired.p == pytest.approx(p)
     assert paired.points == pytest.approx(100 * (only_first - only_second) / len(first))
     assert paired.low <= paired.points <= paired.high
+    assert paired.low < paired.high, "never certain"
+
+
+def test_the_interval_is_bonett_and_prices():
+    # By hand: (0 + 1)/202 - (4 + 1)/202 ± 1.96·√((6/202 - (4/202)²)/202)
+    first = torch.tensor([True] * 200)
+    second = torch.tensor([False] * 4 + [True] * 196)
+    paired = mcnemar(first, second)
+    assert paired.points == -2.0
+    assert paired.low == pytest.approx(-4.341, abs=1e-3)
+    assert paired.high == pytest.approx(0.381, abs=1e-3)
+    assert paired.p == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("trials", [3, 10, 250, 300, 500, 1000, 5000])
+def test_wilsons_interval_begins_and_ends_exactly(trials):
+    assert wilson(0, trials)[0] == 0.0
+    assert wilson(trials, trials)[1] == 100.0
+    assert wilson(0, trials)[1] == pytest.approx(100 - wilson(trials, trials)[0])
 
 
 def test_fgm_gets_as_many_step_sizes_as_lgm_gets_tries():

@@ -27,8 +27,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     share, weight = successes / trials, z * z / trials
     centre = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * ((share * (1 - share) + weight / 4) / trials) ** 0.5
-    # At no or only successes one end is 0 or 1 exactly, but for rounding
-    return 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)
+    # At no or only successes one end is 0 or 1 exactly, which rounding would miss
+    low = 0.0 if successes == 0 else 100 * (centre - half)
+    return low, 100.0 if successes == trials else 100 * (centre + half)
 
 
 def cost(costs: Sequence[Cost | None], samples: int) -> dict[str, dict[str, float]]:

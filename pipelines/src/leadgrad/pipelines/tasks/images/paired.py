@@ -9,7 +9,10 @@ from leadgrad.pipelines.attack.task import Difference
 
 
 def mcnemar(first_right: Tensor, second_right: Tensor) -> Difference:
-    """McNemar's exact test: the second attack's accuracy less the first's, with Wald's interval.
+    """The second attack's accuracy less the first's: McNemar's exact test, an adjusted interval.
+
+    The interval is Wald's with one sample more in each discordant cell (Bonett & Price 2012). Where
+    no sample differs, Wald's own would have no width, as if that were certain.
 
     Args:
         first_right: Samples that are right before and after the first attack. Shape: (N,), bool.
@@ -27,6 +30,8 @@ def mcnemar(first_right: Tensor, second_right: Tensor) -> Difference:
     only_second = int((first_right & ~second_right).sum())
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    mean = (only_first - only_second) / samples
-    half = 1.96 * max(0.0, (discordant / samples - mean * mean) / samples) ** 0.5
-    return Difference(100 * mean, 100 * (mean - half), 100 * (mean + half), p)
+    gained, lost = (only_first + 1) / (samples + 2), (only_second + 1) / (samples + 2)
+    centre = gained - lost
+    half = 1.96 * ((gained + lost - centre * centre) / (samples + 2)) ** 0.5
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    return Difference(100 * (only_first - only_second) / samples, 100 * low, 100 * high, p)
