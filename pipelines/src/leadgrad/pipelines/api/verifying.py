@@ -130,7 +130,7 @@ def _weights_problems(run: RunDirectory[Any], expected: str) -> list[str]:
     return [] if sha == expected else [f"{run.weights} has SHA-256 {sha}, the run used {expected}"]
 
 
-LATER = ("counts", "gates", "compute.executed_share", "compute.slowdown")
+LATER = ("counts", "winnable", "gates", "compute.executed_share", "compute.slowdown")
 """Numbers that the first runs of this version do not have."""
 
 
