@@ -128,8 +128,9 @@ def test_programs_are_not_told_what_they_cannot_act_on(tmp_path, remarks):
 
 
 def test_real_warnings_are_heard(remarks):
-    with quiet(), pytest.warns(UserWarning, match="of a network"):
-        warnings.warn("of a network", stacklevel=1)
+    with quiet():
+        with pytest.warns(UserWarning, match="of a network"):
+            warnings.warn("of a network", stacklevel=1)
         logging.getLogger(LIBRARIES[0]).warning("of Lightning")
     assert [record.getMessage() for record in remarks] == ["of Lightning"]
 

@@ -94,7 +94,7 @@ DEFENCES = Usage(
         "evaluations": "Gradients of each attack; default 100",
         "budget": "Gradients of Standard; default 1000",
         "slope": "λ of LGM, chosen on other images; default 4",
-        "cells": 'Patterns of victim/attack, with quotes inside where they begin with *: '
+        "cells": "Patterns of victim/attack, with quotes inside where they begin with *: "
         "'[\"*/lgm*\"]'",
         "batch_size": "Default 128",
         "processes": _IMAGES["processes"],
@@ -120,7 +120,7 @@ FAMILIES = Usage(
         "compute_evaluations": "Gradients of each attack on compute; default 50",
         "budget": "Gradients of Standard; default 100",
         "slope": DEFENCES.options["slope"],
-        "cells": 'Patterns of victim/attack, with quotes inside where they begin with *: '
+        "cells": "Patterns of victim/attack, with quotes inside where they begin with *: "
         "'[\"*/apgd*\"]'",
         **{
             name: DEFENCES.options[name]

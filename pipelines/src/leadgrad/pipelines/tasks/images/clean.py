@@ -118,7 +118,7 @@ def cost_rows(cost: Mapping[str, Any]) -> Rows:
         ("decisions that vary", f"{cost['varying_decisions_percent']:.2f} %"),
         (
             "executed share",
-            f"{cost['executed_share_percent']:.2f} % of what all units cost; --model.budget asks for it",
+            f"{cost['executed_share_percent']:.2f} % of what all units cost (--model.budget)",
         ),
         ("conditional MACs", "not told" if macs is None else f"{100 * macs:.2f} % of all"),
         (
