@@ -1,6 +1,8 @@
 """The functions behind the commands: the same runs, from objects."""
 
 import json
+import logging
+import warnings
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from leadgrad.pipelines.api import attack, fit, node_of, verify
 from leadgrad.pipelines.commands.fit import fit as fit_command
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
+from leadgrad.pipelines.runs.quiet import LIBRARIES, quiet
 from leadgrad.victims import FGM, LGM, BestOf, RelativeSigmoid, Sigmoid
 
 NETWORK = node("leadgrad.victims.SkipNet", depth=14, num_classes=2)
@@ -95,6 +98,41 @@ def test_an_object_that_does_not_tell_its_arguments_is_refused(tmp_path):
         node_of({"network": nn.Linear(1, 1)})
     with pytest.raises(TypeError, match="Tensor does not tell"):
         node_of(torch.zeros(1))
+
+
+@pytest.fixture
+def remarks():
+    """What Lightning's loggers say, as loud as its import makes them."""
+    said = []
+    handler = logging.Handler()
+    handler.emit = said.append
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    yield said
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def test_programs_are_not_told_what_they_cannot_act_on(tmp_path, remarks):
+    config = fit_config()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        run(tmp_path / "attack")
+        fit(config["model"], config["data"], run_dir=tmp_path / "fit", trainer=config["trainer"])
+    assert ([record.getMessage() for record in remarks], warned) == ([], [])
+    assert {logging.getLogger(name).level for name in LIBRARIES} == {logging.INFO}, "as before"
+
+
+def test_real_warnings_are_heard(remarks):
+    with quiet():
+        with pytest.warns(UserWarning, match="of a network"):
+            warnings.warn("of a network", stacklevel=1)
+        logging.getLogger(LIBRARIES[0]).warning("of Lightning")
+    assert [record.getMessage() for record in remarks] == ["of Lightning"]
 
 
 def test_fits_are_the_commands_too(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from run_config import LGM, arguments, attack_config, class_path, node, threat
 from leadgrad.pipelines.checks import Check, Checked, Verdict, stored
 from leadgrad.pipelines.checks.comparison import Reported, against_card
 from leadgrad.pipelines.cli import main
+from leadgrad.pipelines.report.words import print_run
 from leadgrad.pipelines.runs.directory import RunDirectory
+from leadgrad.pipelines.tasks.images.task import ImageClassification
 
 # An untrained network of two classes may answer with one of them whatever it sees, which fails C15
 ALLOWED = "--allow_failed_checks=true"
@@ -63,9 +66,45 @@ def test_the_default_is_fast(tmp_path, capsys):
     assert numbers(results) == FAST
     content = json.loads((tmp_path / "run" / "checks.json").read_bytes())
     assert content["checks"] == results["checks"]
-    for shown in (page(tmp_path / "run"), capsys.readouterr().out):
-        assert all(f"C{number}" in shown for number in range(1, 15))
-        assert "trustworthy" not in shown
+    shown, printed = page(tmp_path / "run"), capsys.readouterr().out
+    assert all(f"C{number}" in shown for number in range(1, 15))
+    assert "trustworthy" not in shown + printed
+
+
+def checked(*verdicts):
+    """Checks with these verdicts, as results.json has them."""
+    name = "what fools the surrogate fools the victim, LGM(surrogate=[RelativeSigmoid(slope=5.0)])"
+    return [
+        Check(f"C{number}", name, "43.8 %", "≤ 5 %", verdict, remedy, 64).as_json()
+        for number, verdict in enumerate(verdicts, 1)
+        for remedy in ["" if verdict in ("PASS", "SKIP") else "a nearer surrogate"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        (("PASS", "PASS"), "2 of 2 pass; "),
+        (("PASS", "SKIP", "PASS"), "2 of 2 pass, 1 not made; "),
+        (("WARN", "PASS", "SKIP", "FAIL"), "1 of 3 pass, 1 not made; "),
+    ],
+)
+def test_only_what_does_not_pass_is_printed_before_the_numbers(verdicts, words, tmp_path, capsys):
+    results = run(tmp_path / "run", config())
+    results["checks"] = checked(*map(Verdict, verdicts))
+    capsys.readouterr()
+    print_run(results, ImageClassification(), tmp_path / "report.html", sys.stdout)
+    lines = capsys.readouterr().out.splitlines()
+    doubts = [each for each in results["checks"] if each["remedy"]]
+    for check in doubts:
+        head = f"{check['verdict']} {check['id']} {check['name']}: 43.8 %; passes: ≤ 5 %"
+        assert lines[:2] == [head, "  remedy: a nearer surrogate"]
+        lines = lines[2:]
+    assert lines[0] == f"fast checks: {words}{tmp_path / 'report.html'} has all"
+    assert lines[2][0] == "┌", "the table of the numbers, below its title"
+    assert any("adversarial accuracy" in line for line in lines[-15:])
+    assert lines[-1].startswith("Not trustworthy: C4" if "FAIL" in verdicts else "└")
+    assert "…" not in "".join(lines)
 
 
 def test_off(tmp_path, capsys):

@@ -57,6 +57,14 @@ def test_c5_no_better_than_chance(right, verdict):
     assert f"{right} of 16 right" in check.value
 
 
+def test_c5_tells_how_a_victim_gets_better_than_chance(weights):
+    """Weights that were given are not asked for again first."""
+    asked = above_chance(reported(right=3), 4).remedy
+    assert asked.startswith("give the victim's weights (--model.weights), classes in the order")
+    asked = above_chance(reported(right=3, weights=weights), 4).remedy
+    assert asked.startswith("train the victim longer, or give other weights (--model.weights)")
+
+
 def test_c5_asks_for_chance_without_a_card():
     told = []
     checks = run_checks(subject(network()), "fast", reported(right=3), told.append)

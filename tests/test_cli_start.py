@@ -1,6 +1,7 @@
 """What a command answers before it imports torch: help, and what is missing or misspelt."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,18 @@ def test_the_example_of_help_is_a_configuration():
     assert set(config["model"]) == {"network", "weights", "attack", "method"}
 
 
+def usage_of(command):
+    return {**USAGES, **TABLE_USAGES, "figure 2": FIGURE_USAGES["2"], "board": BOARD}[command]
+
+
+@pytest.mark.parametrize("command", [*USAGES, *TABLE_USAGES, "figure 2", "board"])
+def test_help_quotes_what_shells_would_read_as_patterns(command):
+    usage = usage_of(command)
+    lines = "\n".join((usage.call, usage.remedy, usage.example))
+    assert not re.search(r"--[\w.]+[ =]+[\[{]", lines)
+    assert not re.search(r"[:,] [\[{]", " ".join(usage.options.values()))
+
+
 class Stop(Exception):
     """Raised in place of parsing."""
 
@@ -165,7 +178,7 @@ def test_the_tables_of_help_are_those_of_the_real_parsers(monkeypatch, command):
         "figure 2": lambda: figure_cli.main(["2"]),
     }
     keys = keys_of(real.get(command, lambda: table_cli.main([command])), monkeypatch)
-    usage = {**USAGES, **TABLE_USAGES, "figure 2": FIGURE_USAGES["2"], "board": BOARD}[command]
+    usage = usage_of(command)
     trainer = {key for key in keys if key.split(".")[0] == "trainer"}
     assert set(usage.options) - {"help_all"} == (keys - trainer) | ({"trainer"} & trainer)
     assert set(usage.required) | set(usage.weights) | set(usage.cards) <= set(usage.options)

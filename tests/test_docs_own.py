@@ -29,7 +29,6 @@ def write_files(page, folder):
     return names
 
 
-@pytest.mark.filterwarnings("ignore:The number of training batches")  # of so few digits
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs_as_printed(page, tmp_path, monkeypatch, capsys):
     """In this process, as each start of the command takes seconds; the README's is a real one."""

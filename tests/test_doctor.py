@@ -25,6 +25,16 @@ def test_it_names_versions_devices_and_the_data_that_lies_there(tmp_path, capsys
     assert "semantickitti" in printed
 
 
+def test_a_part_of_a_data_set_is_not_listed_again(tmp_path):
+    """CIFAR-10's batches beside raw scans, and ScanNet's scans in their own folder."""
+    (tmp_path / "both" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / "both" / "laser" / "sequences" / "00" / "velodyne").mkdir(parents=True)
+    (tmp_path / "scannet" / "scans" / "scene0000_00").mkdir(parents=True)
+    root = tmp_path / "both"
+    assert doctor.data(root) == [(str(root), "cifar10"), (str(root / "laser"), "semantickitti")]
+    assert doctor.data(tmp_path / "scannet") == [(str(tmp_path / "scannet"), "scannet-raw")]
+
+
 def test_a_folder_without_data_is_said():
     ((_, words),) = doctor.data(Path("/nowhere"))
     assert words.startswith("no data set")

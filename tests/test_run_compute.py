@@ -11,6 +11,7 @@ from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.slowdown import slowdown, slowdown_rows
+from leadgrad.pipelines.tasks.images.words import result_rows
 from leadgrad.victims import MultiExit, save_weights
 from leadgrad.victims.networks.exits import entropy
 
@@ -119,12 +120,31 @@ def test_measures_of_the_literature_stand_side_by_side(tmp_path, capsys):
     assert found["recovery"] == pytest.approx(100 * (adv - clean) / (100 - clean))
     assert found["success"] == adv
     assert "efficacy" not in found, "of exits alone"
-    assert "recovery of saved compute" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "recovery of saved compute" in printed
+    assert "attack success on compute" not in printed, "it is the executed share after the attack"
     other = attack(
         configured(SKIPNET, node("leadgrad.attacks.Untargeted"), lgm(20.0), tmp_path),
         tmp_path / "other",
     )
     assert "slowdown" not in other["compute"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "rate"),
+    [
+        (UP, "–"),
+        (BOTH, "–"),
+        (node("leadgrad.attacks.Compute", beyond=0.0), "100.00 % [75.75, 100.00]"),
+        (node("leadgrad.attacks.Compute", direction="down", beyond=0.0), "0.00 % [0.00, 24.25]"),
+    ],
+)
+def test_what_can_never_be_won_has_no_success_rate(goal, rate, tmp_path):
+    results = attack(configured(SKIPNET, goal, lgm(0.01), tmp_path), tmp_path / "run")
+    assert dict(result_rows(results))["attack success rate"] == rate
+    before = {name: value for name, value in results.items() if name != "winnable"}
+    nothing = {**before, "counts": {**results["counts"], "eligible": 0}}
+    assert dict(result_rows(nothing))["attack success rate"] == "–", "of no samples"
 
 
 def test_efficacy_is_the_area_under_the_curve_of_answered_samples():

@@ -75,6 +75,17 @@ def test_the_curves_tell_what_the_gates_do(unbroken):
     assert all(0 <= value <= 2 for value in varying), "depth 8 has two gates"
 
 
+@pytest.mark.parametrize(("interval", "steps"), [(50, [3, 7]), (3, [2, 5])])
+def test_an_epoch_of_few_batches_has_its_points(interval, steps, tmp_path):
+    """Of four batches, without Lightning's warning, which would fail here."""
+    settings = fit_config(trainer__max_epochs=2, trainer__log_every_n_steps=interval)
+    run = RunDirectory(tmp_path / "fit")
+    assert main(arguments("fit", settings, run.path)) == 0
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == steps
+
+
 def test_a_finished_fit_is_left_alone(unbroken, capsys):
     before = {path: path.stat().st_mtime_ns for path in unbroken.path.rglob("*")}
     assert main(arguments("fit", config(), unbroken.path)) == 0

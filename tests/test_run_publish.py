@@ -1,6 +1,7 @@
 """``leadgrad publish``: a fit's weights with a card whose numbers are the attack's own."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from run_config import QUIET, arguments, attack, attack_config, fit_config
 from leadgrad.attacks import FGSM, PixelLinf
 from leadgrad.pipelines import api
 from leadgrad.pipelines.api.cells import Campaign, Cell
+from leadgrad.pipelines.attack.task import Task
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.directory import RunDirectory
@@ -47,6 +49,21 @@ def test_the_card_says_what_it_is_and_how_it_came(zoo):
     assert card.content["bytes"] == zoo.stat().st_size
     assert card.content["cost"]["gates"] == 2
     assert {manifest["sha256"] for manifest in card.content["data"].values()} != {None}
+
+
+def test_what_is_printed_has_names_and_units(zoo, capsys):
+    target = zoo.parent / "printed.safetensors"
+    assert main(["publish", str(zoo.parent / "fit"), str(target), "--device", "a test's CPU"]) == 0
+    cost = Card.read(target).content["cost"]
+    printed = " ".join(re.sub("[│\\n]", " ", capsys.readouterr().out).split())
+    assert f"executed share {cost['executed_share_percent']:.2f} % of what all units" in printed
+    assert f"conditional MACs {100 * cost['conditional_cost']:.2f} % of all" in printed
+    assert f"gates 2, of them {cost['varying_gates']} vary with the image" in printed
+    assert "{" not in printed
+
+
+def test_a_kind_of_data_of_ones_own_prints_its_cost_plainly():
+    assert Task.cost_rows(None, {"joules": 2.5}) == [("joules", "2.5")]
 
 
 def test_an_attack_of_a_published_victim_starts_from_the_cards_count(zoo, tmp_path):
@@ -231,3 +248,7 @@ def test_the_card_counts_the_decisions_that_vary(zoo, monkeypatch):
     assert 0 < measured.varying < 100
     by_hand = torch.stack([100 * unit.double().mean() for unit in record])
     torch.testing.assert_close(measured.executed, by_hand)
+    priced = list(zip(network.unit_costs(), record, strict=True))
+    spent = sum(cost * int(unit.sum()) for cost, unit in priced)
+    whole = sum(cost * unit.numel() for cost, unit in priced)
+    assert measured.share == pytest.approx(100 * spent / whole)

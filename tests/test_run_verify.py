@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from own_victims import OwnGated
-from run_config import attack, attack_config, class_path, node, threat
+from run_config import attack, attack_config, changed, class_path, node, threat
 from tampering import TAMPERED, UNIT, edit, edit_json
 
 from leadgrad.attacks import PixelLinf, RandomNoise
@@ -51,6 +51,12 @@ def test_what_was_written_passes(run, capsys):
     assert "FAIL" not in shown
     assert {finding.check for finding in verify(run)} == {"C23", "C24", "C25", "C28"}
     assert all(name in shown for name in ("C23", "C24", "C25", "C28"))
+
+
+@pytest.mark.parametrize(("size", "words"), [(12, "1 batch"), (6, "2 batches")])
+def test_batches_are_counted_in_english(size, words, tmp_path):
+    attack(changed(config(), {"data__init_args__batch_size": size}), tmp_path / "run")
+    assert verify(tmp_path / "run")[0].value == f"{words} and weights"
 
 
 def test_every_check_can_fail(run, original, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -14,6 +13,7 @@ from leadgrad.pipelines.config.nearest import suggestion
 from leadgrad.pipelines.config.own_files import own_files_importable
 from leadgrad.pipelines.processes.parents import end_with_parent
 from leadgrad.pipelines.processes.world import print_only_first
+from leadgrad.pipelines.runs.quiet import LIBRARIES, ignore_warnings
 
 _ROOM = "leadgrad.pipelines"
 COMMANDS = {
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"{usage()}\n\nerror: {suggestion(args[0], list(COMMANDS))}", file=sys.stderr)
         return 2
-    _filter_warnings()
+    # Lightning 2.6 calls a jsonargparse name that was renamed in 4.49
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    ignore_warnings()
     try:
         with own_files_importable(args[1:]):
             return _run(args[0], args[1:])
@@ -74,8 +76,7 @@ def _run(name: str, args: Sequence[str]) -> int:
     args = ["--help" if argument == "--help_all" else argument for argument in args]
     module = COMMANDS[name][0]
     command: Callable[[Sequence[str]], int] = import_module(module).main
-    # Lightning's remarks, switched on by its import; what a run was made with is in its results
-    for library in ("lightning.pytorch", "lightning.fabric"):
+    for library in LIBRARIES:  # now, as their import switches remarks on
         logging.getLogger(library).setLevel(logging.WARNING)
     return command([name, *args] if module.endswith("commands.fit") else args)
 
@@ -84,16 +85,6 @@ def usage() -> str:
     """What there is."""
     lines = [f"  {name:<12} {purpose}" for name, (_, purpose) in COMMANDS.items()]
     return "\n".join(["usage: leadgrad COMMAND [--help] ...", "", *lines])
-
-
-def _filter_warnings() -> None:
-    """Silences what no user can act on; everything else stays."""
-    # Lightning 2.6 calls a jsonargparse name that was renamed in 4.49
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    # Workers do not pay for image sets that are held in memory as bytes
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Lightning 2.6's own call of a name that torch 2.15 deprecates
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from leadgrad.pipelines.processes.world import refuse_inner_processes, world_opt
 from leadgrad.pipelines.report.pages import write_report
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.runs.owner import sole_owner
+from leadgrad.pipelines.runs.quiet import quiet
 from leadgrad.pipelines.runs.sources import code_digests
 from leadgrad.pipelines.runs.stopping import stoppable
 from leadgrad.pipelines.runs.zoo import Card
@@ -219,6 +220,7 @@ class AttackJob:
         run.sweep()
 
 
+@quiet()
 def attack(
     network: Node | Card | str | os.PathLike[str],
     data: Node,

@@ -31,9 +31,11 @@ from leadgrad.pipelines.config.parsing import Parser, described
 from leadgrad.pipelines.processes.world import world_options
 from leadgrad.pipelines.runs.directory import RunDirectory, RunError
 from leadgrad.pipelines.runs.owner import sole_owner
+from leadgrad.pipelines.runs.quiet import quiet
 from leadgrad.pipelines.runs.sources import code_digests
 from leadgrad.pipelines.runs.stopping import stoppable
 from leadgrad.pipelines.training.gate_curves import GateCurves
+from leadgrad.pipelines.training.logging_interval import PointEachEpoch
 from leadgrad.victims import load_published, save_weights
 from leadgrad.victims.training.base import VictimTraining
 from leadgrad.victims.weights.growing import start_from
@@ -110,7 +112,7 @@ class FitJob:
         writers = [_checkpoints(checkpoints, "best-epoch{epoch}-step{step}", module.monitor)]
         # Apart, because save_last=True of the other one would save only when the accuracy rises
         writers.append(_checkpoints(checkpoints, "last", None))
-        curves: list[Callback] = [GateCurves(), *task_of(data).curves(data)]
+        curves: list[Callback] = [PointEachEpoch(), GateCurves(), *task_of(data).curves(data)]
         trainer.callbacks.extend([*writers, *curves])  # type: ignore[attr-defined]  # set by Trainer's connector
         if not isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger = tensorboard_logger(run)
@@ -129,6 +131,7 @@ class FitJob:
         return code_digests(self.module, self.data, self.module.recipe, callbacks)
 
 
+@quiet()
 def fit(
     model: Node,
     data: Node,

@@ -195,7 +195,7 @@ def cells(
             no method.
     """
     if not methods:
-        raise ValueError("a sweep needs at least one method, as --methods [FGM,LGM]")
+        raise ValueError('a sweep needs at least one method, as --methods "[FGM,LGM]"')
     threat = (base.get("init_args") or {}).get("threat") or {"class_path": "none"}
     names = [name for name in threat.get("init_args", {}) if name.startswith("eps_")]
     if len(names) != 1:

@@ -108,14 +108,19 @@ def _files(run: RunDirectory[Any]) -> Finding:
     problems = [problem for batch in range(count) if (problem := run.problem(batch))]
     for batch in run.numbers(".safetensors"):
         if batch >= count:
-            problems.append(f"batch {batch} does not belong to a run of {count} batches")
+            problems.append(f"batch {batch} does not belong to a run of {_batches(count)}")
             continue
         try:
             run.record(batch)
         except RecordError as error:
             problems.append(f"batch {batch}: {error}")
     problems += _weights_problems(run, fingerprint["weights_sha256"])
-    return Finding("C28", "files are what was written", f"{count} batches and weights", problems)
+    value = f"{_batches(count)} and weights"
+    return Finding("C28", "files are what was written", value, problems)
+
+
+def _batches(count: int) -> str:
+    return "1 batch" if count == 1 else f"{count} batches"
 
 
 def _weights_problems(run: RunDirectory[Any], expected: str) -> list[str]:
@@ -125,7 +130,7 @@ def _weights_problems(run: RunDirectory[Any], expected: str) -> list[str]:
     return [] if sha == expected else [f"{run.weights} has SHA-256 {sha}, the run used {expected}"]
 
 
-LATER = ("counts", "gates", "compute.executed_share", "compute.slowdown")
+LATER = ("counts", "winnable", "gates", "compute.executed_share", "compute.slowdown")
 """Numbers that the first runs of this version do not have."""
 
 

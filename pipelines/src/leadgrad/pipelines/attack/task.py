@@ -287,6 +287,10 @@ class Task(ABC, Generic[AnyRecord]):
     def clean_line(self, split: str, accuracy: Mapping[str, Any]) -> str:
         """One split of a card, for the terminal."""
 
+    def cost_rows(self, cost: Mapping[str, Any]) -> Rows:
+        """What a victim computes on clean samples, of its card, for the terminal."""
+        return [(name, str(value)) for name, value in cost.items()]
+
     def curves(self, data: Any) -> list[Callback]:
         """Callbacks of a fit that show more than every fit does."""
         return []

@@ -175,12 +175,14 @@ def above_chance(reported: Reported, classes: int) -> Check:
         classes: How many the victim tells apart.
     """
     count = reported.count
+    first = "give the victim's weights (--model.weights)"
+    if reported.weights is not None:
+        first = "train the victim longer, or give other weights (--model.weights)"
     ask = Question(
         "C5",
         "clean accuracy above chance",
         f"above {100 / classes:.3g} %, with its 95 % interval",
-        "give the victim's weights (--model.weights), classes in the order that it was trained on, "
-        "or more samples",
+        f"{first}, classes in the order that it was trained on, or more samples",
         count,
     )
     low, high = wilson(reported.right, count)

@@ -122,12 +122,12 @@ def job(cli: AttackCLI, args: Sequence[str]) -> AttackJob:
 
 def main(args: Sequence[str]) -> int:
     """Runs the command and prints its results; 3 if a check failed and that is not allowed."""
-    from leadgrad.pipelines.report.words import print_checks, print_results
+    from leadgrad.pipelines.report.words import print_run
 
     cli = AttackCLI(args)
-    results = job(cli, args).run().numbers
-    print_results(results, task_of(cli.datamodule), file=sys.stdout)
-    print_checks(results, file=sys.stdout)
+    results = job(cli, args).run()
+    report = results.run.path / "report.html"
+    print_run(results.numbers, task_of(cli.datamodule), report, file=sys.stdout)
     if cli.config.allow_failed_checks or not failed(results["checks"]):
         return 0
     return FAILED_EXIT

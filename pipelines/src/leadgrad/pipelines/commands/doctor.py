@@ -40,14 +40,21 @@ def devices() -> list[tuple[str, str]]:
 
 def data(root: Path) -> list[tuple[str, str]]:
     """Which data sets lie in a folder, or in its folders; by names alone, nothing is read."""
-    rows: list[tuple[str, str]] = []
-    folders = [root, *sorted(each for each in root.glob("*") if each.is_dir())]
-    for folder in folders if root.is_dir() else []:
-        try:
-            rows.append((str(folder), detect(folder)))
-        except KindError:  # some other folder
-            continue
+    own = _kind(root)
+    rows = [] if own is None else [(str(root), own)]
+    for folder in sorted(each for each in root.glob("*") if each.is_dir()):
+        kind = _kind(folder)
+        if kind is not None and kind != own:  # of the root's kind it is a part of that
+            rows.append((str(folder), kind))
     return rows or [(str(root), "no data set; the digits and the made-up scenes need none")]
+
+
+def _kind(folder: Path) -> str | None:
+    """Of the data in a folder; None of some other folder, or of none."""
+    try:
+        return detect(folder)
+    except KindError:
+        return None
 
 
 def slow() -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
+from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -233,5 +234,9 @@ def main(args: Sequence[str]) -> int:
     console, task = Console(), named_task(card["task"])
     for split, measured in card["accuracy"].items():
         console.print(task.clean_line(split, measured))
-    console.print(f"cost: {card['cost']}")
+    if card["cost"] is not None:
+        table = Table(title="cost", show_header=False)
+        for row in task.cost_rows(card["cost"]):
+            table.add_row(*row)
+        console.print(table)
     return 0

@@ -13,8 +13,9 @@ _IMAGES = {
     "split": "The attacked images; default heldout",
     "static": "Static nets to show beside; default [zoo/resnet32b.safetensors]",
     "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation",
-    "ablations": "Rows to add, of [hard,constant,pair,mid,twice,standard,masks]",
-    "cells": 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]',
+    "ablations": 'Rows to add, of "[hard,constant,pair,mid,twice,standard,masks]"',
+    "cells": 'Patterns: "[DynConv/FGSM-*/LGM*]", with quotes inside where they begin with *: '
+    "'[\"*/FGM\"]'",
     "batch_size": "Default 250",
     "processes": "Of each attack; default 1",
     "checks": "Of each run: full, fast (default) or off",
@@ -29,8 +30,9 @@ _SCENES = {
     "data": "Class of the scenes; default leadgrad.data.SyntheticRooms, of 5 leadgrad.data."
     "SyntheticStreets. " + CLASSES.format("data"),
     "limit": "Its first scenes only",
-    "budgets": "ε: 3, 4, 6 and 7 in voxel edges, [0.25,0.5,1]; 5 in metres, [0.01,0.02,0.05,0.1]",
-    "methods": "Rows to measure, [Random,FGM,LGM]; an unknown one lists the table's",
+    "budgets": 'ε: 3, 4, 6 and 7 in voxel edges, "[0.25,0.5,1]"; 5 in metres, '
+    '"[0.01,0.02,0.05,0.1]"',
+    "methods": 'Rows to measure, "[Random,FGM,LGM]"; an unknown one lists the table\'s',
     "steps": "Evaluations, of all methods",
     "checks": "Of each run: full, fast (default) or off",
     "accelerator": "Lightning's; default auto",
@@ -45,13 +47,13 @@ IMAGE_TABLE = Usage(
 )
 IMAGENET_TABLE = replace(
     IMAGE_TABLE,
-    call="leadgrad table 2 --victims {...} --data CLASS [--OPTION VALUE ...]",
+    call='leadgrad table 2 --victims "{...}" --data CLASS [--OPTION VALUE ...]',
     purpose="Measure Table II again. Finished cells are not run again.",
     options={
         **_IMAGES,
         "data": "Class of the images. " + CLASSES.format("data"),
-        "victims": "Columns and their published weights: {SkipNet: mine.safetensors, DynConv: "
-        "other.safetensors}",
+        "victims": 'Columns and their published weights: "{SkipNet: mine.safetensors, DynConv: '
+        'other.safetensors}"',
         "split": "The attacked images; default validation",
         "static": "Static nets to show beside; default none",
         "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation, "
@@ -65,24 +67,24 @@ IMAGENET_TABLE = replace(
     remedy="Table II attacks networks of ImageNet, of which the zoo has none; give your own, each "
     "with the card that leadgrad publish writes beside it, and their data:\n--victims "
     '"{SkipNet: skipnet101.safetensors, DynConv: dynconv101.safetensors}" --static '
-    "[resnet101.safetensors] --data CLASS --data.root FOLDER",
+    '"[resnet101.safetensors]" --data CLASS --data.root FOLDER',
     cards={"victims": "{}", "static": "[]"},
 )
 SCENE_TABLE = Usage(
     "leadgrad table 3|4|5|6|7 [--OPTION VALUE ...]",
     "Measure one of the paper's tables of point clouds again. Finished cells are not run again.",
     _SCENES,
-    "leadgrad table 3 --limit 2 --methods [FGM,LGM]",
+    'leadgrad table 3 --limit 2 --methods "[FGM,LGM]"',
     cards={"victim": "zoo/rooms_minkunet.safetensors"},
 )
 LIDAR_TABLE = replace(SCENE_TABLE, cards={"victim": "zoo/streets_cylinder3d.safetensors"})
 DEFENCES = Usage(
-    "leadgrad table defences --victims [...] [--OPTION VALUE ...]",
+    'leadgrad table defences --victims "[...]" [--OPTION VALUE ...]',
     "Measure what freezing their decisions overstates of adversarially trained adaptive networks. "
     "Finished cells are not run again.",
     {
         "help": CONFIGURED["help"],
-        "victims": "Published weights, [zoo/mine.safetensors]",
+        "victims": 'Published weights, "[zoo/mine.safetensors]"',
         "rdi_net": "Weights of RDI-Net's authors, which leadgrad does not have",
         "thresholds": "RDI-Net's other entropies beside 0.8 nats: FGM, LGM and Standard alone",
         "data": "Class of the images; default leadgrad.data.CIFAR10. " + CLASSES.format("data"),
@@ -92,7 +94,8 @@ DEFENCES = Usage(
         "evaluations": "Gradients of each attack; default 100",
         "budget": "Gradients of Standard; default 1000",
         "slope": "λ of LGM, chosen on other images; default 4",
-        "cells": 'Patterns of victim/attack, quoted where they begin with *: ["*/lgm*"]',
+        "cells": "Patterns of victim/attack, with quotes inside where they begin with *: "
+        "'[\"*/lgm*\"]'",
         "batch_size": "Default 128",
         "processes": _IMAGES["processes"],
         "checks": _IMAGES["checks"],
@@ -100,11 +103,11 @@ DEFENCES = Usage(
         "publish": _IMAGES["publish"],
         "out": _OUT["out"].format("table-defences"),
     },
-    "leadgrad table defences --victims [zoo/digits_dynconv14.safetensors] --data Digits",
+    'leadgrad table defences --victims "[zoo/digits_dynconv14.safetensors]" --data Digits',
     cards={"victims": "[]"},
 )
 FAMILIES = Usage(
-    "leadgrad table families --victims [...] [--OPTION VALUE ...]",
+    'leadgrad table families --victims "[...]" [--OPTION VALUE ...]',
     "Measure adaptive families side by side: attacks on accuracy and on compute, with frozen and "
     "leading gradients. Finished cells are not run again.",
     {
@@ -117,19 +120,20 @@ FAMILIES = Usage(
         "compute_evaluations": "Gradients of each attack on compute; default 50",
         "budget": "Gradients of Standard; default 100",
         "slope": DEFENCES.options["slope"],
-        "cells": 'Patterns of victim/attack, quoted where they begin with *: ["*/apgd*"]',
+        "cells": "Patterns of victim/attack, with quotes inside where they begin with *: "
+        "'[\"*/apgd*\"]'",
         **{
             name: DEFENCES.options[name]
             for name in ("batch_size", "processes", "checks", "accelerator", "publish")
         },
         "out": _OUT["out"].format("table-families"),
     },
-    "leadgrad table families --victims [zoo/digits_dynconv14.safetensors] --data Digits "
+    'leadgrad table families --victims "[zoo/digits_dynconv14.safetensors]" --data Digits '
     "--split test",
     cards={"victims": "[]"},
 )
 BOARD = Usage(
-    "leadgrad board [--add [mine.safetensors]] [--OPTION VALUE ...]",
+    'leadgrad board [--add "[mine.safetensors]"] [--OPTION VALUE ...]',
     "Published victims side by side: their decisions frozen, and the worst case. A victim is taken "
     "where no check fails and both its runs verify.",
     {
@@ -146,7 +150,8 @@ BOARD = Usage(
         "accelerator": _IMAGES["accelerator"],
         "out": "Directory of the runs; default runs/board",
     },
-    "leadgrad board --add [zoo/digits_dynconv14.safetensors] --data Digits --board runs/board/page",
+    'leadgrad board --add "[zoo/digits_dynconv14.safetensors]" --data Digits '
+    "--board runs/board/page",
     cards={"add": "[]"},
 )
 TABLE_USAGES = {

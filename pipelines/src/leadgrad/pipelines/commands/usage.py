@@ -130,12 +130,13 @@ SWEEP = Usage(
         "configuration's",
         "methods": "Classes of leadgrad.victims, or nodes; default [FGM,LGM]. Others are compared "
         "with the first",
-        "slopes": "Adds LGM with a sigmoid of each, [0.1,1,10]",
+        "slopes": 'Adds LGM with a sigmoid of each, "[0.1,1,10]"',
         "trainer": "Arguments of Lightning's Trainer",
         **_SEED,
         "checks": "Of each run: fast (default), full or off",
     },
-    "leadgrad sweep --config my.yaml --eps [1,2,4,8] --attacks [FGSM,IFGSM] --run_dir runs/sweep",
+    'leadgrad sweep --config my.yaml --eps "[1,2,4,8]" --attacks "[FGSM,IFGSM]" '
+    "--run_dir runs/sweep",
     required=("model.network", "model.attack", "data", "run_dir"),
     weights=("model.weights",),
 )
@@ -175,12 +176,12 @@ leadgrad validate --config configs/train/digits_skipnet.yaml --run_dir runs/skip
 )
 
 VICTIMS = {
-    "victims": "Columns and their published weights: {SkipNet: zoo/mine.safetensors}, or "
+    "victims": 'Columns and their published weights: "{SkipNet: zoo/mine.safetensors}", or '
     "--victims.NAME zoo/mine.safetensors beside the default ones; null leaves one out",
     "data": "Class of the images; default leadgrad.data.CIFAR10. " + CLASSES.format("data"),
     "limit": "The split's first images only",
     "convention": "What a unit of ε is: doubled (default; 2/255, as in the paper) or pixel (1/255)",
-    "rows": "Such as [FGSM-4-100,IFGSM-8-5]; else all of the table, for tune of table 1",
+    "rows": 'Such as "[FGSM-4-100,IFGSM-8-5]"; else all of the table, for tune of table 1',
 }
 ZOO = {"victims": "{SkipNet: zoo/skipnet38.safetensors, DynConv: zoo/dynconv32.safetensors}"}
 TUNE = Usage(
@@ -190,7 +191,7 @@ TUNE = Usage(
         "help": CONFIGURED["help"],
         **VICTIMS,
         "split": "The images to choose on; default validation, of ImageNet tuning",
-        "slopes": "To try, [0.1,1,10]; default 12 from 0.0001 to 40",
+        "slopes": 'To try, "[0.1,1,10]"; default 12 from 0.0001 to 40',
         "step_sizes_255": "Tune iterative attacks' step too, FGM's with as many tries as LGM's",
         "out": "Directory of the record; default runs/tune",
     },

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from leadgrad.pipelines.checks.verdicts import failed
 from leadgrad.pipelines.runs.sources import own_modules
@@ -133,36 +136,45 @@ def remedies(results: Mapping[str, Any]) -> list[str]:
     return [f"{check['id']}: {check['remedy']}" for check in results["checks"] if check["remedy"]]
 
 
-def print_checks(results: Mapping[str, Any], file: IO[str]) -> None:
-    """Prints the sanity checks of one run, or that there were none."""
+def print_run(results: Mapping[str, Any], task: Task[Any], report: Path, file: IO[str]) -> None:
+    """Prints one run: the checks that did not pass, and below what was measured, to be read last.
+
+    Args:
+        results: Content of results.json.
+        task: Its kind of data.
+        report: Its page, which has all checks.
+        file: Where to.
+    """
     console = Console(file=file)
     if not console.is_terminal:
-        console.width = 200  # a log has no edge: one line for each check
-    if results["checks_level"] == "off":
-        console.print("Sanity checks were off (--checks fast|full).")
-        return
-    table = Table(
-        "check",
-        "what",
-        "value",
-        "passes",
-        "n",
-        "verdict",
-        title=f"{results['checks_level']} checks",
-    )
-    for *row, verdict in check_lines(results):
-        cells = [escape(cell) for cell in row]
-        table.add_row(*cells, f"[{VERDICT_COLOURS[verdict]}]{verdict}[/]")
+        console.width = 200  # a log has no edge
+    for line in (*_doubts(results), _summary(results, report)):
+        console.print(line, highlight=False, soft_wrap=True)
+    table = Table(title=title(results), show_header=False)
+    for row in (*setting_rows(results, task)[:6], *task.rows(results)):
+        table.add_row(*map(escape, row))
     console.print(table)
-    for line in remedies(results):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if bad := failed(results["checks"]):
         console.print(f"Not trustworthy: {', '.join(bad)} failed.", style="red")
 
 
-def print_results(results: Mapping[str, Any], task: Task[Any], file: IO[str]) -> None:
-    """Prints one run."""
-    table = Table(title=title(results), show_header=False)
-    for row in (*setting_rows(results, task)[:6], *task.rows(results)):
-        table.add_row(*row)
-    Console(file=file).print(table)
+def _doubts(results: Mapping[str, Any]) -> Iterator[Text]:
+    """Each check that failed or warned, with its remedy."""
+    for check in results["checks"]:
+        if check["remedy"]:
+            said = f" {check['id']} {check['name']}: {check['value']}; passes: {check['threshold']}"
+            verdict = check["verdict"]
+            yield Text.assemble((verdict, VERDICT_COLOURS[verdict]), said)
+            yield Text(f"  remedy: {check['remedy']}")
+
+
+def _summary(results: Mapping[str, Any], report: Path) -> Text:
+    """How many checks passed."""
+    level = results["checks_level"]
+    if level == "off":
+        return Text("Sanity checks were off (--checks fast|full).")
+    count = Counter(check["verdict"] for check in results["checks"])
+    skipped = count["SKIP"]
+    passed = f"{count['PASS']} of {count.total() - skipped} pass"
+    unmade = f", {skipped} not made" if skipped else ""
+    return Text(f"{level} checks: {passed}{unmade}; {report} has all")

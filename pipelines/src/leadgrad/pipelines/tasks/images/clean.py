@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.attack.results import wilson
-from leadgrad.pipelines.attack.task import Clean
+from leadgrad.pipelines.attack.task import Clean, Rows
 from leadgrad.pipelines.runs.directory import RunError
 from leadgrad.pipelines.training.gate_curves import varying_gates
-from leadgrad.victims import GatedNetwork, record_occupancies
+from leadgrad.victims import GatedNetwork, executed_share, record_occupancies
 
 BATCH = 250
 
@@ -29,6 +30,7 @@ class CleanImages:
         executed: Each gate's executed share in percent. Shape: (gates,); None without gates.
         varying: Share of the single decisions (a channel's, a pixel's, a token's) that execute for
             neither (nearly) all images nor (nearly) none, in percent; None without gates.
+        share: Of the cost of all units (``executed_share``), in percent; None without gates.
         macs: The images' conditional MACs. Shape: (N,); None where not known.
     """
 
@@ -37,6 +39,7 @@ class CleanImages:
     count: int
     executed: Tensor | None
     varying: float | None
+    share: float | None
     macs: Tensor | None
 
 
@@ -68,6 +71,7 @@ def answered(network: nn.Module, data: ImageDataModule, split: str) -> CleanImag
         total,
         torch.stack([each.mean() for each in percent]) if percent else None,
         varying_percent(percent) if percent else None,
+        float(executed_share(network, [each[None] for each in percent])) if percent else None,
         torch.cat(macs) if macs else None,
     )
 
@@ -84,9 +88,10 @@ def varying_percent(executed: list[Tensor]) -> float:
 
 def cost(network: nn.Module, measured: CleanImages) -> dict[str, Any] | None:
     """What the victim computes on clean images; None for a network without gates."""
-    percent, varying, macs = measured.executed, measured.varying, measured.macs
-    if percent is None or varying is None:
+    percent, varying, share = measured.executed, measured.varying, measured.share
+    if percent is None or varying is None or share is None:
         return None
+    macs = measured.macs
     total = network.conditional_macs_total() if isinstance(network, GatedNetwork) else None
     return {
         "split": measured.split,
@@ -94,12 +99,34 @@ def cost(network: nn.Module, measured: CleanImages) -> dict[str, Any] | None:
         "varying_gates": varying_gates(percent),
         "varying_decisions_percent": round(varying, 2),
         "executed_percent_by_gate": [round(value, 2) for value in percent.tolist()],
+        "executed_share_percent": round(share, 3),
         # SkipNet's published measure: its first block counts too, and is always executed
         "computation_percent": round(float((percent.sum() + 100) / (len(percent) + 1)), 3),
         "conditional_cost": None
         if macs is None or total is None
         else round(float(macs.double().mean()) / total, 4),
     }
+
+
+def cost_rows(cost: Mapping[str, Any]) -> Rows:
+    """What a card says of the cost, as (name, value) rows for the terminal."""
+    macs = cost["conditional_cost"]
+    by_gate = ", ".join(f"{percent:.2f}" for percent in cost["executed_percent_by_gate"])
+    return [
+        ("measured on", cost["split"]),
+        ("gates", f"{cost['gates']}, of them {cost['varying_gates']} vary with the image"),
+        ("decisions that vary", f"{cost['varying_decisions_percent']:.2f} %"),
+        (
+            "executed share",
+            f"{cost['executed_share_percent']:.2f} % of what all units cost (--model.budget)",
+        ),
+        ("conditional MACs", "not told" if macs is None else f"{100 * macs:.2f} % of all"),
+        (
+            "SkipNet's measure",
+            f"{cost['computation_percent']:.2f} % of blocks, one that always runs included",
+        ),
+        ("executed by each gate", f"{by_gate} %"),
+    ]
 
 
 def clean_images(network: nn.Module, data: ImageDataModule, split: str) -> Clean:

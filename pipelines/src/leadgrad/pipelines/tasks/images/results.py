@@ -29,7 +29,8 @@ def measure(run: RunDirectory[BatchRecord], network: nn.Module, attack: Attack) 
 
     ``adversarial_accuracy`` counts samples right before and after, over all, as the paper does;
     ``robust_accuracy`` those right after, whatever they were before. The two differ only where an
-    attack may turn a wrong answer right. ``attack_success_rate`` is over samples worth attacking.
+    attack may turn a wrong answer right. ``attack_success_rate`` is over samples worth attacking;
+    where the goal never counts one as won (``winnable``) it is 0 and says nothing.
 
     Args:
         run: With finished batches.
@@ -65,6 +66,7 @@ def measure(run: RunDirectory[BatchRecord], network: nn.Module, attack: Attack) 
         **{name: 100 * hit / of if of else 0.0 for name, (hit, of) in shares.items()},
         "intervals": {name: wilson(hit, of) for name, (hit, of) in shares.items()},
         "counts": counts,
+        "winnable": attack.goal.winnable(),
         "architecture_change": {
             "percent": countings[paper]["percent"],
             "paper_counting": paper,

@@ -4,7 +4,7 @@ All three are of costs C that a network decides on, in percent: what always runs
 
 - Recovery (GradMDM, Pan et al. 2023): (C_adv - C) / (C_full - C). What was saved and is lost again.
 - Attack success (SlowFormer, Navaneet et al. 2024): (C_adv - C_min) / (C_max - C_min). All units
-  may be skipped and all may run, so that it is the executed share itself.
+  may be skipped and all may run, so that it is the executed share itself, and has no row beside it.
 - Efficacy (DeepSloth, Hong et al. 2021), of networks of exits alone: the area under the curve of
   the share of samples that have been answered against the cost that has been spent. A sample that
   is answered at cost c adds 1 - c, hence it is what the mean share leaves.
@@ -51,7 +51,6 @@ def slowdown_rows(compute: Mapping[str, Any]) -> list[tuple[str, str]]:
     recovery = found["recovery"]
     rows = [
         ("recovery of saved compute", "–" if recovery is None else f"{recovery:.2f} %"),
-        ("attack success on compute", f"{found['success']:.2f} %"),
     ]
     if "efficacy" in found:
         before, after = found["efficacy"]["clean"], found["efficacy"]["adversarial"]

@@ -15,7 +15,7 @@ from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.task import Clean, Examination, Probes, Rows, Task
 from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.attempt import ImageAttempt
-from leadgrad.pipelines.tasks.images.clean import clean_images
+from leadgrad.pipelines.tasks.images.clean import clean_images, cost_rows
 from leadgrad.pipelines.tasks.images.metrics import RunningAccuracy
 from leadgrad.pipelines.tasks.images.outcome import RightAfter, right_after
 from leadgrad.pipelines.tasks.images.page import image_page
@@ -153,6 +153,10 @@ class ImageClassification(Task[BatchRecord]):
     def clean(self, network: nn.Module, data: ImageDataModule, split: str) -> Clean:
         """Right answers, and executed gates."""
         return clean_images(network, data, split)
+
+    def cost_rows(self, cost: Mapping[str, Any]) -> Rows:
+        """With names and units."""
+        return cost_rows(cost)
 
     def clean_line(self, split: str, accuracy: Mapping[str, Any]) -> str:
         """Right answers of a split."""

@@ -31,6 +31,13 @@ def with_interval(results: Mapping[str, Any], name: str) -> str:
     return f"{results[name]:.2f} % [{low:.2f}, {high:.2f}]"
 
 
+def success_rate(results: Mapping[str, Any]) -> str:
+    """With its interval; a dash where no sample could be won."""
+    if results["counts"]["eligible"] and results.get("winnable", True):
+        return with_interval(results, "attack_success_rate")
+    return "–"
+
+
 def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a reader wants first, as (name, value) rows for terminal and page alike."""
     counts = results["counts"]
@@ -42,7 +49,7 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("clean accuracy", with_interval(results, "clean_accuracy")),
         ("adversarial accuracy", with_interval(results, "adversarial_accuracy")),
         ("robust accuracy", with_interval(results, "robust_accuracy")),
-        ("attack success rate", with_interval(results, "attack_success_rate")),
+        ("attack success rate", success_rate(results)),
         (
             "architecture change",
             f"{used['percent']:.2f} % [{used['low']:.2f}, {used['high']:.2f}] "
