@@ -180,7 +180,7 @@ def test_finished_cells_are_not_run_again(table, capsys):
 
 
 def test_nothing_to_attack_is_said(capsys):
-    assert main(["table", "defences", "--data", "leadgrad.data.Digits"]) == 1
+    assert main(["table", "defences", "--data", "leadgrad.data.Digits", "--victims", "[]"]) == 1
     assert "give --victims, --rdi_net or both" in capsys.readouterr().err
     assert json.dumps(parser().get_defaults().evaluations) == "100"
 

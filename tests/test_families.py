@@ -100,7 +100,7 @@ def test_the_page_has_compute_in_the_measures_of_the_literature(table):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("", "give --victims"),
+        ("--victims []", "give --victims"),
         ("--victims [{zoo}/digits_dynconv14.safetensors] --evaluations 5", "even number"),
         ("--victims [{zoo}/resnet32.safetensors]", "decides nothing"),
     ],

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.board import (
     BoardError,
     as_json,
@@ -27,13 +27,13 @@ from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.weights.atomic import write_atomically
 
 
-def parser(*, adding: bool = True) -> ArgumentParser:
+def parser(*, adding: bool = True) -> PlainParser:
     """The command's options.
 
     Args:
         adding: Whether a victim is attacked, and so data is needed.
     """
-    made = ArgumentParser(
+    made = PlainParser(
         prog="leadgrad board",
         description="Published victims side by side: frozen decisions, and the worst case",
     )

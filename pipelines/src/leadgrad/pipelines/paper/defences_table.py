@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from leadgrad.attacks import PixelLinf
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.defences import LED, WORST, beside, block, summary, ways
 from leadgrad.pipelines.paper.defences_figure import gaps_figure
 from leadgrad.pipelines.paper.options import campaign as campaign_of
@@ -27,7 +28,7 @@ BRIEF = ("FGM, APGD", "LGM's values unled, APGD")
 """Of a victim's other settings: these, LGM and the standard."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> PlainParser:
     """The command's options."""
     made = ways_parser("defences", TITLE, split="test")
     made.add_argument(

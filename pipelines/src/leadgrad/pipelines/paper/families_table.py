@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentParser
-
 from leadgrad.attacks import PixelLinf
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.families import (
     accuracy_block,
     accuracy_ways,
@@ -28,7 +27,7 @@ from leadgrad.pipelines.report.sheet import Sheet
 TITLE = "Adaptive families: accuracy and compute under frozen and leading gradients"
 
 
-def parser() -> ArgumentParser:
+def parser() -> PlainParser:
     """The command's options."""
     made = ways_parser("families", TITLE, split="heldout")
     add = made.add_argument

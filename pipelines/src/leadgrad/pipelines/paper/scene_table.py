@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ScanNet, SceneDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.options import one_or_several
 from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell, unit_m
 from leadgrad.pipelines.paper.scene_layout import (
@@ -157,7 +157,7 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name."""
     name, *rest = args
     table = TABLES[name]
-    parser = ArgumentParser(prog=f"leadgrad table {name}", description=table.title)
+    parser = PlainParser(prog=f"leadgrad table {name}", description=table.title)
     known = [row.eps for row in SETTINGS[table.settings]]
     parser.add_argument("--victim", type=str, default=table.victim)
     parser.add_subclass_arguments(SceneDataModule, "data", default=dict(table.data))

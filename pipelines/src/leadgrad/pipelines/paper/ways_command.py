@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.options import DATA, one_or_several
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, finished, states, warning
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.runs.portable import portable
 
 
-def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
+def ways_parser(name: str, description: str, *, split: str) -> PlainParser:
     """A parser with the options that all of them take.
 
     Args:
@@ -25,7 +26,7 @@ def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
         description: Of it.
         split: Which is attacked by default.
     """
-    made = ArgumentParser(prog=f"leadgrad table {name}", description=description)
+    made = PlainParser(prog=f"leadgrad table {name}", description=description)
     made.add_argument(
         "--victims", type=one_or_several, default=[], help="Published weights with cards"
     )
