@@ -14,6 +14,7 @@ from leadgrad.pipelines.paper.families import (
     summary,
 )
 from leadgrad.pipelines.paper.options import campaign as campaign_of
+from leadgrad.pipelines.paper.options import require_once
 from leadgrad.pipelines.paper.ways import Measured, Victim
 from leadgrad.pipelines.paper.ways_command import (
     command_fact,
@@ -44,7 +45,8 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name.
 
     Raises:
-        ValueError: If no victim is named, one decides nothing, or gradients are too few or odd.
+        ValueError: If no victim is named, one is named twice or decides nothing, or gradients are
+            too few or odd.
     """
     command = parser()
     options = command.parse_args(args[1:])
@@ -57,6 +59,7 @@ def main(args: Sequence[str]) -> int:
     victims = [Victim.published(path) for path in options.victims]
     if not victims:
         raise ValueError("there is nothing to attack: give --victims")
+    require_once(victim.name for victim in victims)
     for victim in victims:
         if not victim.gated:
             raise ValueError(f"{victim.name} decides nothing; give adaptive networks alone")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ def campaign(parser: PlainParser, options: Namespace) -> Campaign:
         {"accelerator": options.accelerator},
         options.processes,
     )
+
+
+def require_once(names: Iterable[str]) -> None:
+    """Refuses what a table would show twice.
+
+    Raises:
+        ValueError: If a name is not alone.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(
+                f"the table would have {name} twice; give it once, and another under another name"
+            )
 
 
 def pick_rows(slugs: Sequence[str]) -> tuple[Row, ...]:

@@ -14,7 +14,7 @@ from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.config.plain import PlainParser
-from leadgrad.pipelines.paper.options import one_or_several
+from leadgrad.pipelines.paper.options import one_or_several, require_once
 from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell, unit_m
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
@@ -184,6 +184,7 @@ def main(args: Sequence[str]) -> int:
         Path(options.out), node, options.checks, {"accelerator": options.accelerator}
     )
     cells, console = _cells(table, card, edge_m, options), Console()
+    require_once(cell.job().path for cell in cells)
     campaign.run([cell.job() for cell in cells], console)
     found = [(cell, campaign.of(cell.job())) for cell in cells]
     block, figures = (class_block(found), []) if table.classes else budget_block(table, found)
