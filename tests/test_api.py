@@ -93,6 +93,13 @@ def test_values_come_back_from_their_nodes(value):
     assert node_of(instantiate(made)) == made
 
 
+@pytest.mark.parametrize("processes", [0, -1])
+def test_no_processes_are_refused(tmp_path, processes):
+    with pytest.raises(ValueError, match=f"processes must be at least 1, got {processes}; leave"):
+        run(tmp_path / "run", processes=processes)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_object_that_does_not_tell_its_arguments_is_refused(tmp_path):
     with pytest.raises(TypeError, match="Linear does not tell the arguments"):
         node_of({"network": nn.Linear(1, 1)})

@@ -92,9 +92,52 @@ def test_a_card_that_claims_another_accuracy_is_not_taken(board, capsys):
 
 def test_a_damaged_board_is_named(tmp_path, capsys):
     (tmp_path / "board.json").write_text("[{}]")
-    assert main([*LINE.split(), "--board", str(tmp_path / "board")]) == 1
+    assert main(["board", "--board", str(tmp_path / "board")]) == 1
     assert "is no board" in capsys.readouterr().err
     assert (tmp_path / "board.json").read_text() == "[{}]"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            "--board {0}/typo",
+            "there is no board {0}/typo.json; give the path of one without suffix",
+        ),
+        (
+            "--board {0}/x --add [] --data Digits",
+            "there is no board {0}/x.json; give the path of one without",
+        ),
+        ("--board {0}/board --limit 3", "--limit is about attacks, and no victim is added; give "),
+        ("--board {0}/board --data Digits", "--data is about attacks, and no victim is added"),
+        ("--board {0}/page.json", "there is no board {0}/page.json.json; give the path of one wi"),
+        ("{1} --board {0}/page.json", "page.json' is no path without suffix; give one such as {0}"),
+        ("{1} --board {0}/board.json/b", "board.json/b cannot be written (File exists); give a "),
+        ("{1} --board {0}/new --evaluations=1", "evaluations must be at least 10 gradients, got 1"),
+        ("{1} --board {0}/new --processes=-1", "processes must be at least 1, got -1"),
+    ],
+)
+def test_what_no_board_can_be_of_is_refused_before_any_attack(
+    board, tmp_path, capsys, options, said
+):
+    before = {path.name for path in board.iterdir()}
+    add = f"{LINE.removeprefix('board ')} --out {tmp_path}/runs --add {board}/digits_dynconv14"
+    line = f"board {options}".format(board, f"{add}.safetensors")
+    assert main(line.split()) == 1
+    assert said.format(board) in capsys.readouterr().err.splitlines()[-2]
+    assert {path.name for path in board.iterdir()} == before
+    assert not (tmp_path / "runs" / "cells").exists()
+
+
+def test_a_damaged_victim_is_refused_before_the_one_before_it(board, tmp_path, capsys):
+    for suffix in ("safetensors", "json"):
+        shutil.copy(ZOO / f"digits_dynconv14.{suffix}", tmp_path / f"bad.{suffix}")
+    (tmp_path / "bad.safetensors").write_bytes(b"1234")
+    added = f"[{board}/digits_dynconv14.safetensors,{tmp_path}/bad.safetensors]"
+    args = [*LINE.split(), "--add", added, "--board", str(tmp_path / "b"), "--out", str(tmp_path)]
+    assert main(args) == 1
+    assert "bad.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "cells").exists()
 
 
 def test_one_entry_per_weights_images_and_budget():

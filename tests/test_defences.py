@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,8 +18,9 @@ from leadgrad.pipelines.paper.defences import FROZEN, LED, UNLED, WORST, beside,
 from leadgrad.pipelines.paper.defences_figure import gaps_figure
 from leadgrad.pipelines.paper.defences_table import parser
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, states
-from leadgrad.victims import FGM, STANDARD, FixedExits, Unled
+from leadgrad.victims import FGM, STANDARD, FixedExits, MultiExit, Unled, save_weights
 
+ZOO = Path(__file__).parents[1] / "zoo"
 NODE = {"class_path": "leadgrad.victims.MultiExit", "init_args": {"depth": 14}}
 
 
@@ -180,9 +183,63 @@ def test_finished_cells_are_not_run_again(table, capsys):
 
 
 def test_nothing_to_attack_is_said(capsys):
-    assert main(["table", "defences", "--data", "leadgrad.data.Digits"]) == 1
+    assert main(["table", "defences", "--data", "leadgrad.data.Digits", "--victims", "[]"]) == 1
     assert "give --victims, --rdi_net or both" in capsys.readouterr().err
     assert json.dumps(parser().get_defaults().evaluations) == "100"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Folder: an RDI-Net without a card, a good victim, a damaged one, a file."""
+    folder = tmp_path_factory.mktemp("weights")
+    save_weights(MultiExit(38, threshold=0.8, rest="last"), folder / "rdi.safetensors")
+    for name in ("good", "bad"):
+        for suffix in ("safetensors", "json"):
+            shutil.copy(ZOO / f"digits_dynconv14.{suffix}", folder / f"{name}.{suffix}")
+    (folder / "bad.safetensors").write_bytes((folder / "good.safetensors").read_bytes()[:9000])
+    (folder / "file").touch()
+    return folder
+
+
+GOOD = "--victims [{0}/good.safetensors]"
+RDI = "--rdi_net {0}/rdi.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (f"{GOOD} --thresholds [0.2]", "thresholds are [0.2], but there is no RDI-Net to have"),
+        (f"{RDI} --thresholds [5.0]", "threshold of entropy must lie between 0 and 2.30259"),
+        (f"{RDI} --thresholds [0.8]", "have RDI-Net, 0.8 nats twice; give it once"),
+        (f"{RDI} --thresholds [0.2,0.2]", "have RDI-Net, 0.2 nats twice; give it once"),
+        ("--victims [{0}/good.safetensors,{0}/good.safetensors]", "would have good twice; give"),
+        ("--victims [{0}/good.safetensors,{0}/bad.safetensors]", "bad.safetensors"),
+        (f"--rdi_net {{0}}/good.safetensors {GOOD}", "good.safetensors"),
+        (f"{GOOD} --publish {{0}}/file/x", "file/x cannot be written (File exists); give a path"),
+        (f"{GOOD} --publish {{0}}/x.html", "/x.html' is no path without suffix; give one such as"),
+        (f"{GOOD} --publish=", "'.' is no path without suffix; give one such as table"),
+        (f"{GOOD} --processes 0", "processes must be at least 1, got 0"),
+        (f"{GOOD} --processes -2", "processes must be at least 1, got -2"),
+        (f"{GOOD} --evaluations 9", "evaluations must be at least 10 gradients, got 9"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_attack(
+    weights, tmp_path, capsys, more, said
+):
+    line = f"table defences --data Digits --limit 4 --accelerator cpu --out {tmp_path}/out "
+    assert main((line + more.format(weights)).split()) == 1
+    message = capsys.readouterr().err.splitlines()
+    assert message[-2].startswith("error: ")
+    assert said in message[-2]
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_a_victim_of_other_classes_is_refused_before_the_one_before_it(weights, tmp_path, capsys):
+    line = f"table defences {GOOD} {RDI} --data leadgrad.data.FakeCIFAR10 --data.num_classes 2"
+    line = f"{line} --limit 4 --accelerator cpu --out {tmp_path}".format(weights)
+    assert main(line.split()) == 1
+    assert "10 logits, but FakeCIFAR10 has 2 classes" in capsys.readouterr().err
+    assert not (tmp_path / "cells").exists()
 
 
 @pytest.mark.parametrize(

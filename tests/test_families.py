@@ -100,9 +100,10 @@ def test_the_page_has_compute_in_the_measures_of_the_literature(table):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("", "give --victims"),
+        ("--victims []", "give --victims"),
         ("--victims [{zoo}/digits_dynconv14.safetensors] --evaluations 5", "even number"),
         ("--victims [{zoo}/resnet32.safetensors]", "decides nothing"),
+        ("--victims [{zoo}/fbs32.safetensors,{zoo}/fbs32.safetensors]", "have fbs32 twice; give"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(more, words, capsys):

@@ -1,5 +1,7 @@
 """Options that take one text, or several."""
 
+from argparse import ArgumentTypeError
+
 import pytest
 
 from leadgrad.pipelines.paper.options import one_or_several
@@ -24,6 +26,6 @@ def test_what_is_taken(given, made):
 @pytest.mark.parametrize("given", ["[*/FGM]", "[a", "", "[a, null]", "[{a: b}]", "[[a]]", None])
 def test_what_is_refused(given):
     with pytest.raises(
-        ValueError, match=r"expected one text, or \[one, two\], each in quotes where"
+        ArgumentTypeError, match=r"expected one text, or \[one, two\], each in quotes where"
     ):
         one_or_several(given)

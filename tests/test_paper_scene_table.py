@@ -144,6 +144,8 @@ def test_table_7_has_the_relation_functions(table):
         ("--budgets=[0.3]", "has settings for budgets of 0.25, 0.5, 1, 2.5 voxels, got 0.3"),
         ("--methods=[PGD]", "there is no method 'PGD'"),
         ("--victim=nothing.safetensors", "no card of a published victim"),
+        ("--methods=[FGM,FGM]", "/FGM-3steps twice; give it once"),
+        ("--budgets=[0.5,0.5]", "twice; give it once"),
     ],
 )
 def test_what_there_is_not_is_named(table, capsys, option, says):

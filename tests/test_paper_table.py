@@ -314,6 +314,25 @@ def test_what_there_is_not_is_named(victims, static, tmp_path, capsys, option, s
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--static=[{res},{res}]", "would have ResNet-8/FGSM-8-100/FGM twice; give it once"),
+        ("--publish={folder}/file/x", "file/x cannot be written (File exists); give a path in a"),
+        ("--processes=0", "processes must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_any_attack(
+    victims, static, tmp_path, capsys, option, says
+):
+    (tmp_path / "file").touch()
+    res = static[0].removeprefix("--static=[").removesuffix("]")
+    options = [*victims, *static, f"--out={tmp_path}", "--rows=FGSM-8-100"]
+    assert main(["table", "1", *options, option.format(res=res, folder=tmp_path)]) == 1
+    assert says in capsys.readouterr().err.splitlines()[-2]
+    assert not (tmp_path / "cells").exists()
+
+
 def test_slopes_tuned_on_the_reported_images_are_refused(victims, static, tmp_path, capsys):
     tune = ["tune", *victims, "--split=heldout", "--rows=[FGSM-8-100]", "--slopes=[1]"]
     assert main([*tune, f"--out={tmp_path}"]) == 0

@@ -1,5 +1,7 @@
 """A refusal of the parser in one line: which key, which class, what is wrong, what to do."""
 
+from pathlib import Path
+
 import pytest
 
 from leadgrad.pipelines.cli import main
@@ -58,6 +60,34 @@ def test_a_refusal_is_one_line(options, said, capsys):
         main([*GIVEN, *options])
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"error: {said}\n(--help lists the options)\n"
+
+
+WAYS = "--victims [zoo/digits_dynconv14.safetensors] --data Digits"
+OF_OTHERS = [
+    (f"table defences {WAYS}x", "data: Digitsx is no class; give its path, module.Digitsx"),
+    (f"table defences {WAYS} --evaluations 10.5", "evaluations: Expected a <class 'int'>. Got "),
+    (f"table defences {WAYS} --limit 2.5", "limit: Expected a <class 'int'>. Got value: 2.5\n"),
+    (f"table defences {WAYS} --checks maybe", "checks: Expected a typing.Literal['off', 'fast', "),
+    (f"table defences {WAYS} --thresholds 0.2", "thresholds: 0.2 is no list; give [0.2]\n"),
+    (f"table defences {WAYS} --cells [*/a]", "argument --cells: got [*/a], expected one text, or "),
+    (f"table families {WAYS} words", "unrecognized arguments: words; 'words' is no option; give "),
+    ("table 1 --victims {} --static [] --data Digits --limit x", "limit: Expected a <class 'int'>"),
+    ("table 3 --data Digits", "data: "),
+    ("tune --victims {} --data Digits --slopes 3", "slopes: 3 is no list; give [3]\n"),
+    ("figure 2 --images x", "images: Expected a <class 'int'>. Got value: x\n"),
+    ("board --add [] --data Digits --checks off", "checks: Expected a typing.Literal['fast', "),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), OF_OTHERS)
+def test_every_command_refuses_in_one_line(line, said, capsys, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])  # of the zoo
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.splitlines(keepends=True)
+    assert lines[0].startswith(f"error: {said}")
+    assert lines[1:] == ["(--help lists the options)\n"]
 
 
 def test_what_is_one_line_stays():

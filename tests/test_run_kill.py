@@ -1,6 +1,7 @@
 """Attacks that are killed or stopped keep what was finished, and end as the unbroken run does."""
 
 import json
+import os
 import random
 import shlex
 import signal
@@ -16,6 +17,7 @@ from leadgrad.pipelines.runs.directory import RunDirectory
 from leadgrad.pipelines.tasks.images.records import BatchRecord
 
 BATCHES = 40
+ZOO = Path(__file__).parents[1] / "zoo"
 
 
 def config() -> dict:
@@ -113,6 +115,23 @@ def test_stopped(unbroken, tmp_path, number, status):
     assert_readable(run)
     assert main(resume_command(command)) == 0
     assert_unbroken(run, unbroken)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.ddp)])
+def test_a_stopped_table_goes_on_as_a_table(tmp_path, processes):
+    """Not as the attack of the one cell that was stopped, which may be a process of its own."""
+    line = f"table defences --victims [{ZOO}/digits_dynconv14.safetensors] --data Digits"
+    line += f" --limit {BATCHES} --batch_size 2 --evaluations 10 --checks off --eps_255 1"
+    line += f" --accelerator cpu --out {tmp_path} --processes {processes} --cells"
+    args = [*line.split(), '["*/fgm--pgd", "*/fgm--apgd"]']
+    cells = tmp_path / "cells" / "digits_dynconv14"
+    command = Command.start(args, tmp_path / "log")
+    command.until(lambda: finished(RunDirectory(cells / "fgm--pgd")) >= 2)
+    os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does
+    assert command.wait() == 130
+    assert resume_command(command) == args
+    assert main(args) == 0
+    assert len(list(cells.glob("*/results.json"))) == 2
 
 
 def resume_command(command: Command) -> list[str]:

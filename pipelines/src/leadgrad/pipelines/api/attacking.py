@@ -266,9 +266,12 @@ def attack(
 
     Raises:
         RunError: If the directory holds another run.
-        ValueError: If the victim and the data do not fit, or a value is not finite.
+        ValueError: If the victim and the data do not fit, a value is not finite, or there are no
+            processes.
         ClassPathError: If a class cannot be imported, or takes other arguments.
     """
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}; leave it out for one")
     made_of: Node = node_of(attack)
     model = {
         **network_node(network, weights),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from jsonargparse import ArgumentParser
+from leadgrad.pipelines.config.plain import PlainParser
 
 KindName = Literal[
     "cifar10",
@@ -23,16 +23,16 @@ KindName = Literal[
 """Of a data folder."""
 
 
-def verify_parser() -> ArgumentParser:
+def verify_parser() -> PlainParser:
     """Of ``leadgrad verify``."""
-    parser = ArgumentParser(prog="leadgrad verify", description="Recompute a run from its files")
+    parser = PlainParser(prog="leadgrad verify", description="Recompute a run from its files")
     parser.add_argument("run_dir", type=str, help="Run directory of a finished `leadgrad attack`")
     return parser
 
 
-def export_ply_parser() -> ArgumentParser:
+def export_ply_parser() -> PlainParser:
     """Of ``leadgrad export-ply``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad export-ply", description="Write a run's attacked scenes as PLY files"
     )
     parser.add_argument("run_dir", type=str, help="Run directory of a finished attack on scenes")
@@ -42,9 +42,9 @@ def export_ply_parser() -> ArgumentParser:
     return parser
 
 
-def figure6_parser() -> ArgumentParser:
+def figure6_parser() -> PlainParser:
     """Of ``leadgrad figure 6``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad figure 6",
         description="What LGM puts in the place of step functions, and its gradients: surrogates "
         "of gates, relation functions of voxels",
@@ -61,9 +61,9 @@ def figure6_parser() -> ArgumentParser:
     return parser
 
 
-def figure7_parser() -> ArgumentParser:
+def figure7_parser() -> PlainParser:
     """Of ``leadgrad figure 7``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad figure 7",
         description="How often each gate executes for each class, before and after an attack under "
         "FGM and under LGM, with principal components; of masks their means too",
@@ -87,9 +87,9 @@ def figure7_parser() -> ArgumentParser:
     return parser
 
 
-def figure_gates_parser() -> ArgumentParser:
+def figure_gates_parser() -> PlainParser:
     """Of ``leadgrad figure gates``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad figure gates",
         description="What executes at each gate or choice before and after attacks on one victim, "
         "and the share of decisions that they changed",
@@ -104,9 +104,9 @@ def figure_gates_parser() -> ArgumentParser:
     return parser
 
 
-def figure9_parser() -> ArgumentParser:
+def figure9_parser() -> PlainParser:
     """Of ``leadgrad figure 9``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad figure 9",
         description="A scene before and after an attack: from above and at a slant, whole and "
         "where its answers changed most",
@@ -122,9 +122,9 @@ def figure9_parser() -> ArgumentParser:
     return parser
 
 
-def publish_parser() -> ArgumentParser:
+def publish_parser() -> PlainParser:
     """Of ``leadgrad publish``."""
-    parser = ArgumentParser(prog="leadgrad publish", description="Weights and card of a fit")
+    parser = PlainParser(prog="leadgrad publish", description="Weights and card of a fit")
     parser.add_argument("run_dir", type=str, help="Directory of the finished fit")
     parser.add_argument("target", type=str, help="The weights file to write, zoo/NAME.safetensors")
     parser.add_argument("--root", type=str | None, default=None, help="Of the data set")
@@ -154,9 +154,9 @@ def publish_parser() -> ArgumentParser:
     return parser
 
 
-def verify_data_parser() -> ArgumentParser:
+def verify_data_parser() -> PlainParser:
     """Of ``leadgrad verify-data``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad verify-data",
         description="Check a folder of CIFAR-10, ImageNet, images by class, ScanNet, S3DIS or "
         "SemanticKITTI",
@@ -180,11 +180,11 @@ def verify_data_parser() -> ArgumentParser:
     return parser
 
 
-def prepare_parser() -> ArgumentParser:
+def prepare_parser() -> PlainParser:
     """Of ``leadgrad prepare``."""
-    parser = ArgumentParser(prog="leadgrad prepare", description="Prepare a data set")
+    parser = PlainParser(prog="leadgrad prepare", description="Prepare a data set")
     sets = parser.add_subcommands(dest="dataset")
-    imagenet, scannet, s3dis = ArgumentParser(), ArgumentParser(), ArgumentParser()
+    imagenet, scannet, s3dis = PlainParser(), PlainParser(), PlainParser()
     folders = {
         "ImageNet": (imagenet, "Folder of ILSVRC 2012's archives, not unpacked"),
         "ScanNet": (scannet, "Folder that holds scans/, or scene0000_00/ and so on"),
@@ -207,9 +207,9 @@ def prepare_parser() -> ArgumentParser:
     return parser
 
 
-def demo_parser() -> ArgumentParser:
+def demo_parser() -> PlainParser:
     """Of ``leadgrad demo``."""
-    parser = ArgumentParser(prog="leadgrad demo", description="Train and attack on real digits")
+    parser = PlainParser(prog="leadgrad demo", description="Train and attack on real digits")
     parser.add_argument(
         "--run_dir", type=str, default="runs/demo", help="Where everything is written"
     )
@@ -231,9 +231,9 @@ def demo_parser() -> ArgumentParser:
     return parser
 
 
-def doctor_parser() -> ArgumentParser:
+def doctor_parser() -> PlainParser:
     """Of ``leadgrad doctor``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad doctor",
         description="What this machine has, which data is found, and what will be slow here",
     )
@@ -241,9 +241,9 @@ def doctor_parser() -> ArgumentParser:
     return parser
 
 
-def completion_parser() -> ArgumentParser:
+def completion_parser() -> PlainParser:
     """Of ``leadgrad completion``."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="leadgrad completion",
         description="Print a script that completes leadgrad's commands and options with the Tab "
         'key; in ~/.bashrc: eval "$(leadgrad completion bash)"',
@@ -252,7 +252,7 @@ def completion_parser() -> ArgumentParser:
     return parser
 
 
-PARSERS: dict[str, Callable[[], ArgumentParser]] = {
+PARSERS: dict[str, Callable[[], PlainParser]] = {
     "verify": verify_parser,
     "export-ply": export_ply_parser,
     "publish": publish_parser,

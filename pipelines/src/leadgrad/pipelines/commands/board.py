@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.own_files import options as given_options
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.board import (
     BoardError,
     as_json,
     cells,
     entry,
+    frozen_attack,
     merged,
     read,
     require_stronger,
@@ -23,17 +26,19 @@ from leadgrad.pipelines.paper.board import (
 )
 from leadgrad.pipelines.paper.options import DATA, one_or_several
 from leadgrad.pipelines.paper.options import campaign as campaign_of
+from leadgrad.pipelines.paper.ways import Victim
+from leadgrad.pipelines.report.sheet import require_target
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims.weights.atomic import write_atomically
 
 
-def parser(*, adding: bool = True) -> ArgumentParser:
+def parser(*, adding: bool = True) -> PlainParser:
     """The command's options.
 
     Args:
         adding: Whether a victim is attacked, and so data is needed.
     """
-    made = ArgumentParser(
+    made = PlainParser(
         prog="leadgrad board",
         description="Published victims side by side: frozen decisions, and the worst case",
     )
@@ -64,14 +69,28 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; 1 if a victim is not taken.
 
     Raises:
-        BoardError: If the board is damaged, or has a victim with more gradients already.
+        BoardError: If the board is not there or damaged, or has a victim with more gradients
+            already; or if options say how to attack, and nothing is.
+        ValueError: If there are too few gradients, a victim does not fit the data, or the board
+            could not be written.
     """
-    adding = any(argument.partition("=")[0] == "--add" for argument in args)
+    given = [name for name, _ in given_options(args)]
+    adding = "add" in given or "data.help" in given
+    if idle := [name for name in given if not adding and name != "board"]:
+        raise BoardError(
+            f"--{idle[0]} is about attacks, and no victim is added; give --add [mine.safetensors] "
+            f"too, or leave --{idle[0]} out"
+        )
     command = parser(adding=adding)
     options = command.parse_args(list(args))
     target = Path(options.board)
     file = target.with_name(f"{target.name}.json")
     entries, cost = read(file), (options.eps_255, options.evaluations, options.budget)
+    if not file.exists() and not options.add:
+        raise BoardError(
+            f"there is no board {file}; give the path of one without suffix, or begin it with "
+            "--add [mine.safetensors]"
+        )
     console, refused = Console(), False
     if adding:
         campaign, cards = campaign_of(command, options), [Card.read(path) for path in options.add]
@@ -80,6 +99,10 @@ def main(args: Sequence[str]) -> int:
             place = (card.content["sha256"], campaign.images["sha256"], options.eps_255)
             require_stronger(entries, card.name, place, *cost[1:])
         campaign.require_own(jobs)
+        data = instantiate(dict(campaign.data))
+        for card in cards:
+            Victim.of(card).require(frozen_attack(*cost[:2]), data)
+        require_target(target)
         campaign.run(jobs, console)
         for card in cards:
             try:
@@ -88,7 +111,6 @@ def main(args: Sequence[str]) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 refused = True
     made = sheet(entries)
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, as_json(entries))
     made.write(target.parent, target.name, linked=False)
     made.show(console)

@@ -55,8 +55,10 @@ def _check_usage(command: str, usage: Usage, args: Sequence[str]) -> None:
     if any(name.split(".")[-1] in ("help", "help_all", "print_config") for name in names):
         return  # a page is asked for, not a run
     missing = [key for key in usage.required if not _is_given(key, given)]
+    if usage.either and not any(_is_given(key, given) for key in usage.either):
+        missing.append(" or ".join(usage.either))
     if missing:
-        remedy = f"\n{usage.remedy}" if usage.remedy else ""
+        remedy = f"; {usage.remedy}" if usage.remedy else ""
         raise _refused(f"the following arguments are required: {', '.join(missing)}{remedy}")
     for name in usage.weights:
         if isinstance(path := given.get(name), str) and path != "null":
@@ -193,7 +195,10 @@ def _require_tuning(path: Any) -> None:
 def _card_paths(given: Mapping[str, Any], name: str, default: str) -> list[str]:
     """The paths of an option that takes one, several, or several by name; without null."""
     value = given.get(name, default)
-    parsed = yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        parsed = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError as error:
+        raise _refused(f"--{name} {value} is no YAML; write it as --help shows it") from error
     if isinstance(parsed, Mapping):
         own = {key: one for key, one in given.items() if key.startswith(f"{name}.")}
         named = {f"{name}.{key}": one for key, one in parsed.items()}

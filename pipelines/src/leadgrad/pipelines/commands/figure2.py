@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.figure2 import Settings, figure2
 from leadgrad.pipelines.runs.zoo import Card
 
 
 def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the figure's name."""
-    parser = ArgumentParser(prog="leadgrad figure 2")
+    parser = PlainParser(prog="leadgrad figure 2")
     parser.add_argument("--victim", type=str, default="zoo/digits_dynconv14.safetensors")
     parser.add_subclass_arguments(
         ImageDataModule, "data", default={"class_path": "leadgrad.data.Digits"}

@@ -64,8 +64,8 @@ IMAGENET_TABLE = replace(
     example='leadgrad table 2 --victims "{DynConv: zoo/digits_dynconv14.safetensors}" '
     "--data leadgrad.data.Digits",
     required=("victims", "data"),
-    remedy="Table II attacks networks of ImageNet, of which the zoo has none; give your own, each "
-    "with the card that leadgrad publish writes beside it, and their data:\n--victims "
+    remedy="table 2 attacks networks of ImageNet, of which the zoo has none; give your own, each "
+    "with the card that leadgrad publish writes beside it, and their data: --victims "
     '"{SkipNet: skipnet101.safetensors, DynConv: dynconv101.safetensors}" --static '
     '"[resnet101.safetensors]" --data CLASS --data.root FOLDER',
     cards={"victims": "{}", "static": "[]"},
@@ -104,6 +104,10 @@ DEFENCES = Usage(
         "out": _OUT["out"].format("table-defences"),
     },
     'leadgrad table defences --victims "[zoo/digits_dynconv14.safetensors]" --data Digits',
+    either=("victims", "rdi_net"),
+    remedy="give published weights, each with the card that leadgrad publish writes beside it, and "
+    'their data: --victims "[zoo/digits_dynconv14.safetensors]" --data Digits',
+    weights=("rdi_net",),
     cards={"victims": "[]"},
 )
 FAMILIES = Usage(
@@ -130,6 +134,8 @@ FAMILIES = Usage(
     },
     'leadgrad table families --victims "[zoo/digits_dynconv14.safetensors]" --data Digits '
     "--split test",
+    required=("victims",),
+    remedy=DEFENCES.remedy,
     cards={"victims": "[]"},
 )
 BOARD = Usage(

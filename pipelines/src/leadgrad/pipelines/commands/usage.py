@@ -23,6 +23,7 @@ class Usage:
         options: Meaning by name. The trainer's own, which are Lightning's, are not among them.
         example: Command lines and files, as they would be typed.
         required: Options without which the command does not start.
+        either: Options of which one at least must be given.
         remedy: What to give where one of them is missing; empty: their names say it.
         weights: Options that name a weights file, which must be there.
         cards: Options that name published weights, beside which a card must be; with their default:
@@ -34,6 +35,7 @@ class Usage:
     options: Mapping[str, str]
     example: str
     required: tuple[str, ...] = ()
+    either: tuple[str, ...] = ()
     remedy: str = ""
     weights: tuple[str, ...] = ()
     cards: Mapping[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ _NO_FILE = re.compile(r"Expected a path but (?P<given>.*) either not accessible 
 _OTHER = re.compile(
     r"Import path (?:(?P<path>\S+) )?does not correspond to a subclass of (?P<base>\w+)"
 )
+_NO_LIST = re.compile(r"Expected a <class 'list'>\. Got value: (?P<given>.*)")
 _UNION = re.compile(r"Does not validate against any of the Union subtypes$|Errors:$|Subtypes: ")
 
 
@@ -48,6 +49,8 @@ def _remedied(text: str, keys: list[str], given: str) -> str:
     """With what to write instead, where jsonargparse does not tell."""
     if found := _OTHER.search(text):
         return f"{found['path'] or given} is no {found['base']}; give a class that is one"
+    if found := _NO_LIST.search(text):
+        return f"{found['given']} is no list; give [{found['given']}]"
     if found := _BARE.search(text):
         name = found["name"].strip("'")
         return f"{name} is no class; give its path, module.{name}"

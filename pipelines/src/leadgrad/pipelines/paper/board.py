@@ -19,7 +19,7 @@ from leadgrad.pipelines.api.cells import Campaign, Cell
 from leadgrad.pipelines.api.verifying import verify
 from leadgrad.pipelines.attack.task import task_of_run
 from leadgrad.pipelines.checks.verdicts import failed
-from leadgrad.pipelines.paper.ways import Victim
+from leadgrad.pipelines.paper.ways import Victim, require_evaluations
 from leadgrad.pipelines.report.sheet import Block, Sheet
 from leadgrad.pipelines.report.words import class_name
 from leadgrad.pipelines.runs.zoo import Card
@@ -82,13 +82,22 @@ class Entry:
         return self.sha256, str(self.data["sha256"]), self.eps_255
 
 
+def frozen_attack(eps_255: float, evaluations: int) -> APGD:
+    """The attack whose gradients see the decisions frozen."""
+    return APGD(PixelLinf(eps_255), steps=evaluations - 1)
+
+
 def cells(card: Card, eps_255: float, evaluations: int, budget: int) -> tuple[Cell, Cell]:
-    """The two attacks of a victim: frozen, and the worst case."""
-    threat = PixelLinf(eps_255)
+    """The two attacks of a victim: frozen, and the worst case.
+
+    Raises:
+        ValueError: If there are too few gradients.
+    """
+    require_evaluations(evaluations)
     own = f"{card.name}-{card.content['sha256'][:8]}-{eps_255:g}"
-    frozen = Cell(f"{own}/frozen", card, APGD(threat, steps=evaluations - 1), FGM())
-    methods = Victim.of(card).standard_methods
-    return frozen, Cell(f"{own}/worst", card, Standard(threat, budget=budget), methods)
+    frozen = Cell(f"{own}/frozen", card, frozen_attack(eps_255, evaluations), FGM())
+    worst = Standard(PixelLinf(eps_255), budget=budget)
+    return frozen, Cell(f"{own}/worst", card, worst, Victim.of(card).standard_methods)
 
 
 def entry(campaign: Campaign, card: Card, eps_255: float, evaluations: int, budget: int) -> Entry:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from leadgrad.attacks import PixelLinf
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.defences import LED, WORST, beside, block, summary, ways
 from leadgrad.pipelines.paper.defences_figure import gaps_figure
 from leadgrad.pipelines.paper.options import campaign as campaign_of
-from leadgrad.pipelines.paper.ways import Measured, Victim, Way
+from leadgrad.pipelines.paper.options import require_once
+from leadgrad.pipelines.paper.ways import Measured, Victim, Way, require_evaluations
 from leadgrad.pipelines.paper.ways_command import (
     command_fact,
     images_fact,
@@ -27,7 +30,7 @@ BRIEF = ("FGM, APGD", "LGM's values unled, APGD")
 """Of a victim's other settings: these, LGM and the standard."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> PlainParser:
     """The command's options."""
     made = ways_parser("defences", TITLE, split="test")
     made.add_argument(
@@ -53,13 +56,20 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name.
 
     Raises:
-        ValueError: If no victim is named, or too few gradients.
+        ValueError: If no victim is named, one is named twice, thresholds are given without their
+            network or beyond their range, or too few gradients.
     """
     command = parser()
     options = command.parse_args(args[1:])
-    if options.evaluations < 10:
-        raise ValueError(f"evaluations must be at least 10 gradients, got {options.evaluations}")
-    wanted = [(victim, way) for victim, own in _plan(options) for way in own]
+    require_evaluations(options.evaluations)
+    if options.thresholds and options.rdi_net is None:
+        raise ValueError(
+            f"thresholds are {options.thresholds}, but there is no RDI-Net to have them; give "
+            "--rdi_net WEIGHTS too, or leave --thresholds out"
+        )
+    plan = _plan(options)
+    require_once(victim.name for victim, _ in plan)
+    wanted = [(victim, way) for victim, own in plan for way in own]
     if not wanted:
         raise ValueError("there is nothing to attack: give --victims, --rdi_net or both")
     campaign = campaign_of(command, options)
@@ -102,7 +112,7 @@ def _rdi_net(weights: str, threshold: float, rest: str = "last") -> Victim:
     arguments = {"depth": 38, "threshold": threshold, "rest": rest}
     network = {"class_path": "leadgrad.victims.MultiExit", "init_args": arguments}
     name = f"RDI-Net, {threshold:g} nats" + (", least entropy" if rest != "last" else "")
-    return Victim(name, network, Path(weights), exits=7)
+    return Victim(name, network, Path(weights), exits=instantiate(network).exits)
 
 
 def _facts(options: Namespace, images: str) -> list[str]:

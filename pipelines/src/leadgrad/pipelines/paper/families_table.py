@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentParser
-
 from leadgrad.attacks import PixelLinf
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.families import (
     accuracy_block,
     accuracy_ways,
@@ -15,6 +14,7 @@ from leadgrad.pipelines.paper.families import (
     summary,
 )
 from leadgrad.pipelines.paper.options import campaign as campaign_of
+from leadgrad.pipelines.paper.options import require_once
 from leadgrad.pipelines.paper.ways import Measured, Victim
 from leadgrad.pipelines.paper.ways_command import (
     command_fact,
@@ -28,7 +28,7 @@ from leadgrad.pipelines.report.sheet import Sheet
 TITLE = "Adaptive families: accuracy and compute under frozen and leading gradients"
 
 
-def parser() -> ArgumentParser:
+def parser() -> PlainParser:
     """The command's options."""
     made = ways_parser("families", TITLE, split="heldout")
     add = made.add_argument
@@ -45,7 +45,8 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name.
 
     Raises:
-        ValueError: If no victim is named, one decides nothing, or gradients are too few or odd.
+        ValueError: If no victim is named, one is named twice or decides nothing, or gradients are
+            too few or odd.
     """
     command = parser()
     options = command.parse_args(args[1:])
@@ -58,6 +59,7 @@ def main(args: Sequence[str]) -> int:
     victims = [Victim.published(path) for path in options.victims]
     if not victims:
         raise ValueError("there is nothing to attack: give --victims")
+    require_once(victim.name for victim in victims)
     for victim in victims:
         if not victim.gated:
             raise ValueError(f"{victim.name} decides nothing; give adaptive networks alone")

@@ -16,7 +16,7 @@ from leadgrad.pipelines.config.nearest import suggestion
 from leadgrad.pipelines.paper.cells import AUTOMATIC, selected
 from leadgrad.pipelines.paper.figures import gap_figure, sweep_figure
 from leadgrad.pipelines.paper.layout import TABLES, ImageTable
-from leadgrad.pipelines.paper.options import Task, one_or_several, table_parser
+from leadgrad.pipelines.paper.options import Task, one_or_several, require_once, table_parser
 from leadgrad.pipelines.paper.plan import ABLATIONS, Plan, static_name
 from leadgrad.pipelines.paper.render import (
     Entry,
@@ -29,7 +29,7 @@ from leadgrad.pipelines.paper.render import (
 )
 from leadgrad.pipelines.paper.tuning import Tuning
 from leadgrad.pipelines.report.curves import Point, curves_figure
-from leadgrad.pipelines.report.sheet import Sheet
+from leadgrad.pipelines.report.sheet import Sheet, require_target
 from leadgrad.pipelines.runs.portable import portable
 from leadgrad.pipelines.runs.zoo import Card
 
@@ -154,7 +154,10 @@ def main(args: Sequence[str]) -> int:
         options.processes,
     )
     cells, console = plan.cells(), Console()
+    require_once(cell.key() for cell in cells)
     campaign.require_own(cell.job() for cell in cells)
+    if options.publish is not None:
+        require_target(Path(options.publish))
     campaign.run([cell.job() for cell in selected(cells, options.cells)], console)
     made = sheet(plan, campaign, portable(["leadgrad", "table", *args]))
     made.present(campaign.directory, f"table{name}", console, publish=options.publish)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.layout import TABLES, ImageTable, Row
 from leadgrad.pipelines.runs.zoo import Card
 
@@ -21,19 +24,19 @@ def one_or_several(given: str | list[str]) -> list[str]:
     """The type of an option that takes one text, or several as a YAML list.
 
     Raises:
-        ValueError: If it is neither.
+        ArgumentTypeError: If it is neither.
     """
     wanted = "one text, or [one, two], each in quotes where it begins with *"
     text = given.strip() if isinstance(given, str) else given
     try:
         parsed = yaml.safe_load(text) if isinstance(text, str) and text.startswith("[") else text
     except yaml.YAMLError:
-        raise ValueError(f"got {given}, expected {wanted}") from None
+        raise ArgumentTypeError(f"got {given}, expected {wanted}") from None
     several = [parsed] if isinstance(parsed, str) else parsed
     if not isinstance(several, list) or not all(
         isinstance(one, str | int | float) and str(one) for one in several
     ):
-        raise ValueError(f"got {given!r}, expected {wanted}")
+        raise ArgumentTypeError(f"got {given!r}, expected {wanted}")
     return [str(one) for one in several]
 
 
@@ -42,7 +45,7 @@ DATA = {"class_path": "leadgrad.data.CIFAR10"}
 
 def table_parser(
     prog: str, description: str, *, split: str | None, table: ImageTable = TABLES["1"]
-) -> ArgumentParser:
+) -> PlainParser:
     """A parser with the options that both commands take.
 
     Args:
@@ -52,7 +55,7 @@ def table_parser(
             choices.
         table: Whose victims and data are the default ones; without victims there is no such data.
     """
-    parser = ArgumentParser(prog=prog, description=description)
+    parser = PlainParser(prog=prog, description=description)
     parser.add_argument(
         "--victims",
         type=dict[str, str | None],
@@ -89,7 +92,7 @@ class Task:
 
     @classmethod
     def of(
-        cls, parser: ArgumentParser, options: Namespace, rows: Sequence[Row] = TABLES["1"].rows
+        cls, parser: PlainParser, options: Namespace, rows: Sequence[Row] = TABLES["1"].rows
     ) -> Task:
         """Reads the cards and picks the rows, by default ``rows``.
 
@@ -107,7 +110,7 @@ class Task:
         return cls(victims, picked, data, options.convention)
 
 
-def campaign(parser: ArgumentParser, options: Namespace) -> Campaign:
+def campaign(parser: PlainParser, options: Namespace) -> Campaign:
     """The runs of a command on one data set, from its options.
 
     Args:
@@ -129,6 +132,19 @@ def campaign(parser: ArgumentParser, options: Namespace) -> Campaign:
         {"accelerator": options.accelerator},
         options.processes,
     )
+
+
+def require_once(names: Iterable[str]) -> None:
+    """Refuses what a table would show twice.
+
+    Raises:
+        ValueError: If a name is not alone.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(
+                f"the table would have {name} twice; give it once, and another under another name"
+            )
 
 
 def pick_rows(slugs: Sequence[str]) -> tuple[Row, ...]:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from leadgrad.data import ScanNet, SceneDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
 from leadgrad.pipelines.config.instantiate import instantiate
-from leadgrad.pipelines.paper.options import one_or_several
+from leadgrad.pipelines.config.plain import PlainParser
+from leadgrad.pipelines.paper.options import one_or_several, require_once
 from leadgrad.pipelines.paper.scene_cells import NOISE, SceneCell, unit_m
 from leadgrad.pipelines.paper.scene_layout import (
     CONTROL,
@@ -157,7 +157,7 @@ def main(args: Sequence[str]) -> int:
     """Runs the command; the first argument is the table's name."""
     name, *rest = args
     table = TABLES[name]
-    parser = ArgumentParser(prog=f"leadgrad table {name}", description=table.title)
+    parser = PlainParser(prog=f"leadgrad table {name}", description=table.title)
     known = [row.eps for row in SETTINGS[table.settings]]
     parser.add_argument("--victim", type=str, default=table.victim)
     parser.add_subclass_arguments(SceneDataModule, "data", default=dict(table.data))
@@ -184,6 +184,7 @@ def main(args: Sequence[str]) -> int:
         Path(options.out), node, options.checks, {"accelerator": options.accelerator}
     )
     cells, console = _cells(table, card, edge_m, options), Console()
+    require_once(cell.job().path for cell in cells)
     campaign.run([cell.job() for cell in cells], console)
     found = [(cell, campaign.of(cell.job())) for cell in cells]
     block, figures = (class_block(found), []) if table.classes else budget_block(table, found)

@@ -9,7 +9,9 @@ from typing import Any
 
 from leadgrad.attacks import Attack
 from leadgrad.pipelines.api.cells import Campaign, Cell
-from leadgrad.pipelines.api.nodes import Node
+from leadgrad.pipelines.api.nodes import Node, network_node
+from leadgrad.pipelines.attack.contract import check_classes
+from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.task import Outcome, task_of_run
 from leadgrad.pipelines.checks.verdicts import failed
 from leadgrad.pipelines.config.instantiate import instantiate
@@ -76,6 +78,21 @@ class Victim:
         fixed = bool(deciding) and all(isinstance(part, Choice) for part in deciding)
         return cls(card.name, card, exits=exits, gated=bool(deciding), fixed=fixed)
 
+    def require(self, attack: Attack, data: Any) -> None:
+        """Tries it on the first samples, so that it is not refused after another's attacks.
+
+        Args:
+            attack: One that it is to be under.
+            data: The attacked datamodule.
+
+        Raises:
+            CheckpointError: If its weights are damaged, or of another network.
+            ValueError: If it and the data do not fit.
+        """
+        node = network_node(self.network, self.weights)
+        network = instantiate(node["network"])
+        check_classes(AttackModule(network, attack, weights=node["weights"]), data)
+
     @property
     def standard_methods(self) -> GradientMethod:
         """What the standard takes its gradients under: of a network that decides nothing, FGM."""
@@ -90,6 +107,16 @@ class Measured:
     way: Way
     results: dict[str, Any]
     left: Outcome
+
+
+def require_evaluations(evaluations: int) -> None:
+    """Refuses so few gradients that an attack of them says nothing.
+
+    Raises:
+        ValueError: If they are.
+    """
+    if evaluations < 10:
+        raise ValueError(f"evaluations must be at least 10 gradients, got {evaluations}")
 
 
 def cell(victim: Victim, way: Way) -> Cell:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 
 from leadgrad.data import ImageDataModule
 from leadgrad.pipelines.api.cells import Campaign
 from leadgrad.pipelines.checks import Level
+from leadgrad.pipelines.config.instantiate import instantiate
+from leadgrad.pipelines.config.plain import PlainParser
 from leadgrad.pipelines.paper.options import DATA, one_or_several
 from leadgrad.pipelines.paper.ways import Measured, Victim, Way, cell, finished, states, warning
-from leadgrad.pipelines.report.sheet import Block, Sheet
+from leadgrad.pipelines.report.sheet import Block, Sheet, require_target
 from leadgrad.pipelines.runs.portable import portable
 
 
-def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
+def ways_parser(name: str, description: str, *, split: str) -> PlainParser:
     """A parser with the options that all of them take.
 
     Args:
@@ -25,7 +28,7 @@ def ways_parser(name: str, description: str, *, split: str) -> ArgumentParser:
         description: Of it.
         split: Which is attacked by default.
     """
-    made = ArgumentParser(prog=f"leadgrad table {name}", description=description)
+    made = PlainParser(prog=f"leadgrad table {name}", description=description)
     made.add_argument(
         "--victims", type=one_or_several, default=[], help="Published weights with cards"
     )
@@ -61,7 +64,8 @@ def run_ways(
         name: Of the table.
 
     Raises:
-        ValueError: If no cell is picked.
+        ValueError: Before any attack, if no cell is picked, a victim does not fit the data, or the
+            page could not be published.
     """
     patterns = options.cells or ["*"]
     jobs = [cell(*one) for one in wanted]
@@ -69,6 +73,12 @@ def run_ways(
     if not chosen:
         raise ValueError(f"--cells picks none of {', '.join(job.path for job in jobs)}")
     campaign.require_own(jobs)
+    data = instantiate(dict(campaign.data))
+    firsts = {victim.name: (victim, way) for victim, way in reversed(wanted)}
+    for victim, way in firsts.values():
+        victim.require(way.attack, data)
+    if options.publish is not None:
+        require_target(Path(options.publish))
     console = Console()
     campaign.run(chosen, console)
     made = page(*finished(campaign, wanted))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from markupsafe import Markup, escape
 from rich.console import Console
@@ -20,6 +21,8 @@ from leadgrad.victims.weights.atomic import write_atomically
 TEXT_COLUMNS = frozenset(
     {"attack", "victim", "method", "weights", "cost", "control", "class", "compared with"}
 )
+SUFFIXES = (".md", ".csv", ".html", ".png", ".json")
+"""Of the files that a sheet, or a board, is written to."""
 _CODE = re.compile(r"`([^`]*)`")
 
 
@@ -176,6 +179,29 @@ class Sheet:
             for line in block.lines:
                 table.add_row(*line)
             console.print(table)
+
+
+def require_target(target: Path) -> None:
+    """Refuses, before any work, a path that its sheet could not be written to; makes its folder.
+
+    Args:
+        target: Path without suffix.
+
+    Raises:
+        ValueError: If it has a suffix of a sheet's files, or nothing can be written there.
+    """
+    if not target.name or target.suffix in SUFFIXES:
+        meant = target.parent / (target.stem or "table")
+        raise ValueError(f"{str(target)!r} is no path without suffix; give one such as {meant}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{target} cannot be written ({error.strerror}); give a path in a folder that can be "
+            "made and written to"
+        ) from error
 
 
 def marked(fact: str) -> Markup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from lightning.pytorch import Trainer
 
 from leadgrad.pipelines.processes.meeting import meeting
+from leadgrad.pipelines.processes.typed import typed
 
 SIGTERM_EXIT = 143  # 128 + the signal's number, as shells report it
 INTERRUPT_EXIT = 130
@@ -27,14 +27,14 @@ def stoppable(
 
     Args:
         trainer: Whose loop is run inside.
-        command: The command line, to be started again.
+        command: That starts it again, where no command line was typed: one may run many loops.
         progress: Where its finished work is.
 
     Raises:
         SystemExit: With status 143 or 130.
     """
     hint = f"what is finished is kept in {progress}. The same command goes on from there:"
-    line = shlex.join(command)
+    line = typed(command)
     with (
         meeting(trainer, gone=lambda how: f"{how}; {hint} {line}") as together,
         _stopping(trainer, f"{hint}\n  {line}"),
