@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +88,7 @@ class Campaign:
             for part in (cell.attack, cell.method):
                 if isinstance(part, Mapping):
                     instantiate(dict(part))
-        with quiet(), counting_progress(console) as progress:
+        with counting_progress(console) as progress:
             bar = progress.add_task("attacks", total=len(cells))
             for cell in cells:
                 progress.update(bar, description=cell.path)
@@ -179,18 +177,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value if isinstance(value, str | int | float | None) else _plain(node_of(value))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Lightning's lines on devices, which would come again with every cell."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _require_distinct(cells: Sequence[Cell]) -> None:
