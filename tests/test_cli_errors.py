@@ -8,7 +8,7 @@ import torch
 import yaml
 from run_config import arguments, attack_config, fit_config, node, threat
 
-from leadgrad.pipelines.cli import COMMANDS, main, usage
+from leadgrad.pipelines.cli import main, usage
 from leadgrad.victims import SkipNet, save_weights
 
 NETWORK = "--model.network.init_args."
@@ -231,7 +231,7 @@ def test_an_unknown_command(capsys, wrong, nearest):
     assert main([wrong]) == 2
     message = capsys.readouterr().err
     assert f"the nearest valid one is '{nearest}'" in message
-    assert all(name in message for name in COMMANDS)
+    assert message.count("\n") == 2, "the error, and where to look"
 
 
 @pytest.mark.parametrize(("args", "status"), [([], 2), (["--help"], 0), (["-h"], 0)])

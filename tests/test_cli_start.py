@@ -42,7 +42,7 @@ ANSWERS = [
     (["prepare", "s3dis", "--sourc=x"], 2, "the nearest valid one is 'source'"),
     (["export-ply", "/nowhere"], 1, "/nowhere has no run.json"),
     (["verify-data", "/nowhere"], 1, "there is no folder /nowhere"),
-    (["publish", "/nowhere", "a.safetensors", "--device=x"], 1, "holds no finished fit"),
+    (["publish", "/nowhere", "a.safetensors", "--device=x"], 1, "there is no folder /nowhere"),
     (["publish", "/nowhere", "a.pt", "--device=x"], 1, "must end in .safetensors, got a.pt"),
     (["prepare", "s3dis", "--source=/nowhere", "--root=x"], 1, "there is no folder /nowhere"),
     (["table", "1", "--victims.SkipNet=nothing.safetensors"], 1, CARD),

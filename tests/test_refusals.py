@@ -37,7 +37,7 @@ REFUSED = [
     ),
     (
         [*NETWORK, *ATTACK, "--model.method=LGMM"],
-        "model.method: LGMM is no class; give its path, module.LGMM",
+        "model.method: LGMM is no class; the nearest valid one is 'LGM'",
     ),
     (
         [*ATTACK, "--model.network=leadgrad.attacks.FGSM"],
@@ -48,8 +48,17 @@ REFUSED = [
         "data: leadgrad.attacks.FGSM is no LightningDataModule; give a class that is one",
     ),
     (
+        [*NETWORK, *ATTACK, "--model.attack.threat.convention=pixels"],
+        "model.attack.threat.convention (leadgrad.attacks.PixelLinf): pixels is none of pixel, "
+        "doubled",
+    ),
+    (
+        [*NETWORK, *ATTACK, "--model.attack.threat.eps_255=8/255"],
+        "model.attack.threat.eps_255 (leadgrad.attacks.PixelLinf): 8/255 is no number",
+    ),
+    (
         ["--model.network=leadgrad.victims.SkipNet", "--model.network.depth=ten", *ATTACK],
-        "model.network.depth (leadgrad.victims.SkipNet): Expected a <class 'int'>. Got value: ten",
+        "model.network.depth (leadgrad.victims.SkipNet): ten is no whole number",
     ),
 ]
 
@@ -64,18 +73,18 @@ def test_a_refusal_is_one_line(options, said, capsys):
 
 WAYS = "--victims [zoo/digits_dynconv14.safetensors] --data Digits"
 OF_OTHERS = [
-    (f"table defences {WAYS}x", "data: Digitsx is no class; give its path, module.Digitsx"),
-    (f"table defences {WAYS} --evaluations 10.5", "evaluations: Expected a <class 'int'>. Got "),
-    (f"table defences {WAYS} --limit 2.5", "limit: Expected a <class 'int'>. Got value: 2.5\n"),
-    (f"table defences {WAYS} --checks maybe", "checks: Expected a typing.Literal['off', 'fast', "),
+    (f"table defences {WAYS}x", "data: Digitsx is no class; the nearest valid one is 'Digits'"),
+    (f"table defences {WAYS} --evaluations 10.5", "evaluations: 10.5 is no whole number\n"),
+    (f"table defences {WAYS} --limit 2.5", "limit: 2.5 is no whole number\n"),
+    (f"table defences {WAYS} --checks maybe", "checks: maybe is none of off, fast, full\n"),
     (f"table defences {WAYS} --thresholds 0.2", "thresholds: 0.2 is no list; give [0.2]\n"),
     (f"table defences {WAYS} --cells [*/a]", "argument --cells: got [*/a], expected one text, or "),
     (f"table families {WAYS} words", "unrecognized arguments: words; 'words' is no option; give "),
-    ("table 1 --victims {} --static [] --data Digits --limit x", "limit: Expected a <class 'int'>"),
+    ("table 1 --victims {} --static [] --data Digits --limit x", "limit: x is no whole number\n"),
     ("table 3 --data Digits", "data: "),
     ("tune --victims {} --data Digits --slopes 3", "slopes: 3 is no list; give [3]\n"),
-    ("figure 2 --images x", "images: Expected a <class 'int'>. Got value: x\n"),
-    ("board --add [] --data Digits --checks off", "checks: Expected a typing.Literal['fast', "),
+    ("figure 2 --images x", "images: x is no whole number\n"),
+    ("board --add [] --data Digits --checks off", "checks: off is none of fast, full\n"),
 ]
 
 

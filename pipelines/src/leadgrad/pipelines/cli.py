@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if args else 2
     if args[0] not in COMMANDS:
-        print(f"{usage()}\n\nerror: {suggestion(args[0], list(COMMANDS))}", file=sys.stderr)
+        wrong = suggestion(args[0], list(COMMANDS), kind="command")
+        print(f"error: {wrong}\n(leadgrad --help lists all)", file=sys.stderr)
         return 2
     # Lightning 2.6 calls a jsonargparse name that was renamed in 4.49
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")

@@ -134,7 +134,7 @@ class CIFAR10(ImageDataModule):
 
 
 _REMEDY = (
-    "Use another root; or delete damaged files and let prepare_data() with download=True "
+    "Use another root; or delete damaged files and let download=True (--data.download true) "
     "fetch what is missing"
 )
 

@@ -24,6 +24,12 @@ def run_numbered(
     Returns:
         The exit status; 2 where there is no such number.
     """
+    if args and args[0] not in modules and not args[0].startswith("-"):
+        print(
+            f"error: there is no {command} {args[0]}; give one of {', '.join(modules)}",
+            file=sys.stderr,
+        )
+        return 2
     if not args or args[0] not in modules:
         lines = [f"usage: leadgrad {command} N [--help] ...", f"N is one of {', '.join(modules)}"]
         lines += [f"  {name}  {purpose}" for name, purpose in (purposes or {}).items()]

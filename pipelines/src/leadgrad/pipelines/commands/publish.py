@@ -106,6 +106,8 @@ def publish(
     goal = Path(target)
     if goal.suffix != ".safetensors":
         raise ValueError(f"the target must end in .safetensors, got {target}")
+    if not run.path.is_dir():
+        raise RunError(f"there is no folder {run.path}; give the --run_dir of a leadgrad fit")
     if not (run.path / "training.json").exists():
         raise RunError(f"{run.path} holds no finished fit; start its command again")
     training = json.loads((run.path / "training.json").read_bytes())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 NEAREST = "the nearest valid one is"
+ALIKE = 0.6
+"""Likeness from which a name can be meant; below it, all valid ones are listed, if they are few."""
+FEW = 12
 
 
 def suggestion(wrong: str, known: list[str], *, kind: str = "key") -> str:
@@ -17,15 +21,23 @@ def suggestion(wrong: str, known: list[str], *, kind: str = "key") -> str:
         )
         return max(ratio, 0.9 * last)
 
-    return f"There is no {kind} {wrong!r}; {NEAREST} {max(known, key=alike)!r}"
+    nearest = max(known, key=alike)
+    others = sorted(set(known) - {nearest})
+    listed = f", the others are {', '.join(others)}" if 0 < len(others) < FEW else ""
+    return f"There is no {kind} {wrong!r}; {NEAREST} {nearest!r}{listed * (alike(nearest) < ALIKE)}"
+
+
+def near_name(wrong: str, known: Iterable[str]) -> str | None:
+    """The one name that is meant; None where none is near."""
+    return next(iter(difflib.get_close_matches(wrong, known, n=1, cutoff=0.75)), None)
 
 
 def suggestion_of_top(wrong: str, known: list[str]) -> str:
     """As ``suggestion``, of a dotted key whose first part is wrong, and maybe nothing else is."""
     top, *rest = wrong.split(".")
     tops = sorted({name.split(".")[0] for name in known})
-    near = difflib.get_close_matches(top, tops, n=1, cutoff=0.75)
-    if not near:
+    near = near_name(top, tops)
+    if near is None:
         return suggestion(wrong, known)
-    whole = ".".join([*near, *rest])
-    return f"There is no key {wrong!r}; {NEAREST} {whole if whole in known else near[0]!r}"
+    whole = ".".join([near, *rest])
+    return f"There is no key {wrong!r}; {NEAREST} {whole if whole in known else near!r}"
