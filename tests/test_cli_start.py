@@ -50,7 +50,7 @@ ANSWERS = [
     (["table", "3", "--victim", "nothing.safetensors"], 1, CARD),
     (["table", "1", *NO_ZOO, "--tuning=t"], 1, "t is no tuning record: there is no such file"),
     (["table", "3", "--victin=x"], 2, "the nearest valid one is 'victim'"),
-    (["table", "8"], 2, "N is one of 1, 2, strong, defences, families, 3, 4"),
+    (["table", "8"], 2, "there is no table 8; give one of 1, 2, strong, defences, families, 3, 4"),
     (["table", "2"], 2, "give your own, each with the card that leadgrad publish writes"),
     (["table", "defences"], 2, "required: victims or rdi_net; give published weights, each with"),
     (["table", "defences", "--rdi_net=w", "--data=Digits"], 1, "no checkpoint at w; give"),

@@ -408,7 +408,7 @@ def test_table_2_is_the_papers():
 
 def test_an_unknown_table_is_answered_with_those_there_are(capsys):
     assert main(["table", "9"]) == 2
-    assert "N is one of 1" in capsys.readouterr().err
+    assert "there is no table 9; give one of 1, 2" in capsys.readouterr().err
 
 
 def test_a_victim_may_be_left_out(victims, static, tmp_path):

@@ -124,7 +124,7 @@ def test_figure_9(run, tmp_path, capsys):
     assert main(["figure", "9", str(run.path), "--scene", "2"]) == 1
     assert "has no scene 2; choose from 0 to 1" in capsys.readouterr().err
     assert main(["figure", "8"]) == 2
-    assert "N is one of 2, 6, 7, 9" in capsys.readouterr().err
+    assert "there is no figure 8; give one of 2, 6, 7, 9" in capsys.readouterr().err
 
 
 def test_a_close_up_is_where_the_answers_changed_most():
