@@ -26,7 +26,8 @@ def run_numbered(
     """
     if args and args[0] not in modules and not args[0].startswith("-"):
         print(
-            f"error: there is no {command} {args[0]}; give one of {', '.join(modules)}",
+            f"error: there is no {command} {args[0]}; give one of {', '.join(modules)}\n"
+            f"(leadgrad {command} --help lists them)",
             file=sys.stderr,
         )
         return 2
