@@ -103,7 +103,7 @@ def test_resume_and_determinism(source, root, tmp_path, monkeypatch):
     assert {outcome.state for outcome in prepare_s3dis(source, root)} == {"kept"}
     # A file system that lists its entries in another order.
     glob = Path.glob
-    monkeypatch.setattr(Path, "glob", lambda *args: reversed(sorted(glob(*args))))
+    monkeypatch.setattr(Path, "glob", lambda *args, **more: reversed(sorted(glob(*args, **more))))
     list(prepare_s3dis(source / "Stanford3dDataset_v1.2", tmp_path / "again"))
     assert (tmp_path / "again" / "scenes.json").read_bytes() == (root / "scenes.json").read_bytes()
     for path in root.rglob("*.ply"):
