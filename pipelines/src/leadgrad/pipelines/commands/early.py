@@ -154,6 +154,7 @@ def _check_paths(command: str, args: Sequence[str]) -> None:
     if command == "publish":
         if Path(chosen.target).suffix != ".safetensors":
             raise ValueError(f"the target must end in .safetensors, got {chosen.target}")
+        _require_folder(chosen.run_dir, "fit")
         if not (Path(chosen.run_dir) / "training.json").exists():
             raise FileNotFoundError(
                 f"{chosen.run_dir} holds no finished fit; start its command again"
