@@ -180,6 +180,12 @@ def test_finished_cells_are_not_run_again(table, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")} == written
     assert main([*line.split(), "--cells", '["*/nothing"]']) == 1
     assert "--cells picks none of" in capsys.readouterr().err
+    page = (folder / "out" / "table-defences.md").read_text()
+    (folder / "out" / "table-defences.md").unlink()
+    assert main([*line.split(), "--cells", "[]"]) == 0
+    again = (folder / "out" / "table-defences.md").read_text()
+    assert again.splitlines()[3:] == page.splitlines()[3:], "the page without an attack"
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")} == written
 
 
 def test_nothing_to_attack_is_said(capsys):

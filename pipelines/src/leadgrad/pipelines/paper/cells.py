@@ -130,13 +130,11 @@ class TableCell:
 
 
 def selected(cells: Sequence[TableCell], patterns: Sequence[str]) -> list[TableCell]:
-    """The cells whose key matches one of the shell patterns; all without patterns.
+    """The cells whose key matches one of the shell patterns; none without patterns.
 
     Raises:
         ValueError: If a pattern matches no cell.
     """
-    if not patterns:
-        return list(cells)
     for pattern in patterns:
         if not any(fnmatchcase(cell.key(), pattern) for cell in cells):
             keys = ", ".join(cell.key() for cell in cells[:4])

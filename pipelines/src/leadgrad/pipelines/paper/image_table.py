@@ -129,7 +129,7 @@ def main(args: Sequence[str]) -> int:
         "--ablations", type=one_or_several, default=[], help=f"Of {list(ABLATIONS)}"
     )
     picked = 'Patterns: [DynConv/FGSM-*/LGM*], quoted where they begin with *: ["*/FGM"]'
-    parser.add_argument("--cells", type=one_or_several, default=[], help=picked)
+    parser.add_argument("--cells", type=one_or_several, default=["*"], help=picked)
     parser.add_argument("--batch_size", type=int, default=table.batch_size)
     parser.add_argument("--processes", type=int, default=1, help="Of each attack")
     parser.add_argument("--checks", type=Level, default="fast", help="Of each run")

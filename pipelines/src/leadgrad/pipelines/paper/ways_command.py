@@ -35,7 +35,7 @@ def ways_parser(name: str, description: str, *, split: str) -> PlainParser:
     made.add_subclass_arguments(ImageDataModule, "data", default=dict(DATA))
     made.add_argument("--split", type=str, default=split, help="The attacked split")
     made.add_argument("--limit", type=int | None, default=None, help="Its first images only")
-    made.add_argument("--cells", type=one_or_several, default=[], help='Patterns: ["*/lgm*"]')
+    made.add_argument("--cells", type=one_or_several, default=["*"], help='Patterns: ["*/lgm*"]')
     made.add_argument("--batch_size", type=int, default=128)
     made.add_argument("--processes", type=int, default=1, help="Of each attack")
     made.add_argument("--checks", type=Level, default="fast", help="Of each run")
@@ -67,10 +67,9 @@ def run_ways(
         ValueError: Before any attack, if no cell is picked, a victim does not fit the data, or the
             page could not be published.
     """
-    patterns = options.cells or ["*"]
     jobs = [cell(*one) for one in wanted]
-    chosen = [job for job in jobs if any(fnmatch(job.path, each) for each in patterns)]
-    if not chosen:
+    chosen = [job for job in jobs if any(fnmatch(job.path, each) for each in options.cells)]
+    if options.cells and not chosen:
         raise ValueError(f"--cells picks none of {', '.join(job.path for job in jobs)}")
     campaign.require_own(jobs)
     data = instantiate(dict(campaign.data))
