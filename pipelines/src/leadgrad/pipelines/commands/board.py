@@ -78,7 +78,7 @@ def main(args: Sequence[str]) -> int:
     adding = "add" in given or "data.help" in given
     if idle := [name for name in given if not adding and name != "board"]:
         raise BoardError(
-            f"--{idle[0]} is about attacks, and no victim is added; give --add [mine.safetensors] "
+            f"--{idle[0]} is about attacks, and no victim is added; give --add mine.safetensors "
             f"too, or leave --{idle[0]} out"
         )
     command = parser(adding=adding)
@@ -89,7 +89,7 @@ def main(args: Sequence[str]) -> int:
     if not file.exists() and not options.add:
         raise BoardError(
             f"there is no board {file}; give the path of one without suffix, or begin it with "
-            "--add [mine.safetensors]"
+            "--add mine.safetensors"
         )
     console, refused = Console(), False
     if adding:

@@ -246,6 +246,6 @@ def sheet(entries: Sequence[Entry]) -> Sheet:
         "Gradients: at most so many per image, frozen and in the worst case; what is overstated is "
         "of both, decisions and budget. At equal budgets: `leadgrad table defences`.",
         "An entry is taken where no check failed and both runs verify. Yours: "
-        "`leadgrad board --add [mine.safetensors]`, with the card of `leadgrad publish` beside it.",
+        "`leadgrad board --add mine.safetensors`, with the card of `leadgrad publish` beside it.",
     ]
     return Sheet("The board of published victims", facts, Block(HEADER, lines))
