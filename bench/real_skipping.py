@@ -64,6 +64,20 @@ def slowed(network: nn.Module, batch: Batch, eps_255: float, steps: int) -> Tens
     return attempt.adversarial(attempt.exact)[0]
 
 
+def skipping(path: str) -> tuple[str, nn.Module, GatedNetwork]:
+    """Name, network and prepared copy of a published victim; ends the program without a path."""
+    card = Card.read(path)
+    network = instantiate(card.content["network"])
+    load_published(network, card.weights)
+    victim = prepare_for_attack(network)
+    try:
+        set_execution(victim, "skip")
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    set_execution(victim, "masked")
+    return card.name, network, victim
+
+
 HEADER = ("images", "batch", "executed %", "MACs %", "masked ms", "skip ms", "ratio of times")
 
 
@@ -79,21 +93,16 @@ def main() -> None:
     options = parser.parse_args()
     data = CIFAR10(options.root, limit=options.limit)
     batch = next(data.batches("validation", options.limit, count=options.limit))
-    for path in options.weights:
-        card = Card.read(path)
-        network = instantiate(card.content["network"])
-        load_published(network, card.weights)
-        victim = prepare_for_attack(network)
-        print(
-            f"\n**{card.name}**, {len(batch['label'])} images, {torch.get_num_threads()} threads\n"
-        )
+    victims = [skipping(path) for path in options.weights]
+    for name, network, victim in victims:
+        print(f"\n**{name}**, {len(batch['label'])} images, {torch.get_num_threads()} threads\n")
         print("| " + " | ".join(HEADER) + " |\n|" + " ---: |" * len(HEADER))
         attacked = slowed(network, batch, options.eps_255, options.steps)
-        for name, images in (("clean", batch["image"]), ("slowed down", attacked)):
+        for state, images in (("clean", batch["image"]), ("slowed down", attacked)):
             share, macs = counted(victim, images)
             for size in (1, 64):
                 took = milliseconds(victim, images, size, options.rounds)
-                cells = [name, str(size), f"{share:.1f}", f"{macs:.1f}"]
+                cells = [state, str(size), f"{share:.1f}", f"{macs:.1f}"]
                 cells += [f"{took['masked']:.2f}", f"{took['skip']:.2f}"]
                 cells.append(f"{took['skip'] / took['masked']:.2f}")
                 print("| " + " | ".join(cells) + " |", flush=True)

@@ -7,7 +7,7 @@ from run_config import attack as attack_command
 from run_config import attack_config, node
 
 from leadgrad.pipelines.cli import main
-from leadgrad.pipelines.paper.figure_gates import GateShares, _told_apart, drawn
+from leadgrad.pipelines.paper.figure_gates import GateShares, _goal, _told_apart, _whole, drawn
 from leadgrad.pipelines.runs.directory import RunDirectory
 
 
@@ -100,3 +100,15 @@ def test_labels_say_what_differs(runs, tmp_path):
 def test_a_run_that_is_none_is_refused_at_once(runs, tmp_path, capsys):
     assert main(["figure", "gates", str(runs["fgm"]), str(tmp_path)]) == 1
     assert "has no run.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("goal", "words"),
+    [
+        (node("leadgrad.attacks.AllOf"), "Untargeted + Compute"),
+        (node("leadgrad.attacks.AllOf", goals=None, weights=None), "Untargeted + Compute"),
+        (node("leadgrad.attacks.Compute", direction="down"), "Compute"),
+    ],
+)
+def test_a_goal_is_named_with_its_defaults(goal, words):
+    assert _goal(_whole(goal)) == words

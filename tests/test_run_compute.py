@@ -76,6 +76,17 @@ def test_frozen_decisions_say_that_they_cannot(goal, tmp_path, capsys):
     assert not (tmp_path / "run").exists(), "refused before anything was written"
 
 
+@pytest.mark.parametrize("method", [lgm(4.0), node("leadgrad.victims.HingedCost"), FGM])
+def test_what_always_executes_as_much_is_said(method, tmp_path, capsys):
+    config = attack_config(
+        model__network=node("leadgrad.victims.networks.fbs.FBS", depth=8, num_classes=2),
+        model__attack=sign("IFGSM", steps=2, goal=UP, threat=threat(eps_255=4)),
+        model__method=method,
+    )
+    assert main(arguments("attack", config, tmp_path / "run")) == 1
+    assert "all that FBS decides are choices of k" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("network", [SKIPNET, DYNCONV])
 def test_the_executed_share_is_that_of_the_costs_that_the_network_states(network, tmp_path):
     results = attack(configured(network, UP, lgm(1.0), tmp_path), tmp_path / "run")

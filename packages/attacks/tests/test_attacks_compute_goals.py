@@ -117,6 +117,11 @@ def test_sums_of_goals():
         AllOf((Untargeted(), Compute()), weights=(1.0,))
     with pytest.raises(ValueError, match="at least one goal"):
         AllOf(())
+    for weight in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="weights must be finite and above 0, got"):
+            AllOf((Compute(), Kept()), weights=(1.0, weight))
+    with pytest.raises(TypeError, match="goals must be a tuple, as"):
+        AllOf(Compute())
 
 
 def test_scenes_know_one_goal():

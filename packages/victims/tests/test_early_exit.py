@@ -189,8 +189,9 @@ def test_a_sample_does_not_depend_on_its_batch():
         torch.testing.assert_close(whole, alone)
 
 
-def test_costs_are_the_macs_of_what_runs_behind_each_exit():
-    made = network()
+@pytest.mark.parametrize("size", [16, 30, 33])
+def test_costs_are_the_macs_of_what_runs_behind_each_exit(size):
+    made = EarlyExit(14, 4, exits=(1, 3), image_size=size).eval().double()
     counted = []
 
     def count(module, _, out):
@@ -201,7 +202,7 @@ def test_costs_are_the_macs_of_what_runs_behind_each_exit():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             module.register_forward_hook(count)
     with record_occupancies(made) as record:
-        made(images())
+        made(torch.rand(3, 3, size, size, dtype=torch.float64))
     # Stem, one block, head; two blocks of which the second projects, head; three blocks, head
     parts = [counted[:4], counted[4:10], counted[10:]]
     assert made.unit_costs() == tuple(float(sum(part)) for part in parts[1:])

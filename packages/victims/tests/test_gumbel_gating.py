@@ -182,3 +182,9 @@ def test_gates_that_are_constant_pay_if_each_has_the_budget(monkeypatch):
         assert abs(off) < 0.1
         paid = 20 * (0.25 if each_gate else off**2)
         assert float(terms["budget_loss"]) == pytest.approx(paid, abs=1e-4)
+
+
+@pytest.mark.parametrize("bias", [float("nan"), float("inf")])
+def test_a_bias_that_is_no_margin_is_refused(bias):
+    with pytest.raises(ValueError, match="bias must be a finite margin"):
+        GumbelGating(8, bias=bias)

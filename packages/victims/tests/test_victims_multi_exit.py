@@ -187,8 +187,10 @@ def test_a_threshold_is_chosen_for_a_share_of_the_compute(rule, share):
         calibrated_threshold(made, [x], 1.0)
 
 
-def test_costs_are_the_macs_of_what_runs_behind_each_exit():
-    made, counted = network(rest="least_entropy"), []
+@pytest.mark.parametrize("size", [32, 30, 33])
+def test_costs_are_the_macs_of_what_runs_behind_each_exit(size):
+    made = MultiExit(14, 4, exits=ALL, rest="least_entropy", image_size=size).eval().double()
+    counted = []
 
     def count(module, _, out):
         positions = out[0, 0].numel() if out.ndim == 4 else 1
@@ -199,7 +201,7 @@ def test_costs_are_the_macs_of_what_runs_behind_each_exit():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             module.register_forward_hook(count)
     with record_occupancies(made) as record:
-        made(images())
+        made(torch.rand(3, 3, size, size, dtype=torch.float64))
     stages, spent = [], 0
     for (name, macs), (after, _) in zip(counted, [*counted[1:], ("", 0)], strict=True):
         spent += macs
@@ -242,6 +244,8 @@ def test_names_and_places_are_the_published_ones():
     [
         ({"exits": ()}, "from 1 to 5, got []"),
         ({"exits": (2, 6)}, "got [2, 6]"),
+        ({"exits": (1.0,)}, "got [1.0]"),
+        ({"exits": (True,)}, "got [True]"),
         ({"threshold": 2.4}, "between 0 and 2.30259 (nats) with 10 classes, got 2.4"),
         ({"threshold": math.nan}, "got nan"),
         ({"rule": "confidence", "threshold": 0.1}, "between 0.1 and 1 (probability)"),

@@ -6,6 +6,7 @@ share of that cost that it executes, which has a gradient only where decisions a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,8 +93,8 @@ class AllOf(Goal):
 
     Args:
         goals: At least one; by default the wrong class and more compute.
-        weights: Of what each raises; None weighs all by 1. Losses are counted in nats, compute in
-            shares, so that a weight of 10 lets a tenth of the compute count as one nat.
+        weights: Of what each raises, above 0; None weighs all by 1. Losses are counted in nats,
+            compute in shares, so that a weight of 10 lets a tenth of the compute count as one nat.
     """
 
     goals: tuple[Goal, ...] | None = None
@@ -103,12 +104,16 @@ class AllOf(Goal):
         # As a default of the field, the command line would hand its values on to another class
         if self.goals is None:
             object.__setattr__(self, "goals", (Untargeted(), Compute()))
+        if not isinstance(self.goals, tuple | list):
+            raise TypeError(f"goals must be a tuple, as (Compute(), Kept()), got {self.goals!r}")
         if not self.goals:
             raise ValueError("AllOf needs at least one goal, got none")
         if self.weights is not None and len(self.weights) != len(self.goals):
             raise ValueError(
                 f"weights must be one for each of the {len(self.goals)} goals, got {self.weights}"
             )
+        if any(not 0 < weight < math.inf for weight in self.weights or ()):
+            raise ValueError(f"weights must be finite and above 0, got {list(self.weights or ())}")
 
     @property
     def asks_cost(self) -> bool:  # type: ignore[override]  # a constant of the other goals

@@ -12,6 +12,7 @@ from leadgrad.pipelines.attack.attempt import Attempt
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.attack.task import task_of
 from leadgrad.pipelines.attack.trial import OWN_PARTS, require_samples_first, try_copy
+from leadgrad.victims.occupancy.choice import chooses_only
 
 UNANSWERED = (RuntimeError, IndexError, AttributeError)
 """What a network raises that is not made for such inputs."""
@@ -50,14 +51,20 @@ def check_classes(module: AttackModule, data: Any) -> None:
 
 
 def _require_led_cost(attempt: Attempt[Any]) -> None:
+    name = type(attempt.module.network).__name__
+    if chooses_only(attempt.module.victim):
+        raise ValueError(
+            f"all that {name} decides are choices of k, so that it always executes as much, and "
+            f"{attempt.attack.goal} cannot be attacked; give another goal, or another network"
+        )
     for method in attempt.module.candidates():
         with torch.enable_grad():
             cost = cost_of(attempt.surrogate(attempt.inputs.clone().requires_grad_(), method))
         if not cost.requires_grad:
             raise ValueError(
-                f"under {method} what {type(attempt.module.network).__name__} executes has no "
-                f"gradient, so that {attempt.attack.goal} cannot be attacked; give a method that "
-                "leads, such as --model.method=leadgrad.victims.LGM"
+                f"under {method} what {name} executes has no gradient, so that "
+                f"{attempt.attack.goal} cannot be attacked; give a method that leads, such as "
+                "--model.method=leadgrad.victims.LGM"
             )
 
 

@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from leadgrad.pipelines.api.nodes import node_of
 from leadgrad.pipelines.attack.task import task_of_run
+from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.report.curves import COLOURS, MARKERS, tidy
 from leadgrad.pipelines.report.pictures import figure_bytes, figure_format
 from leadgrad.pipelines.report.words import class_name, network_name
@@ -94,8 +96,14 @@ def _label(run: RunDirectory[BatchRecord]) -> str:
     attack = model["attack"]
     arguments = attack.get("init_args", {})
     goal = arguments.get("goal")
-    aim = "" if goal is None or class_name(goal) == "Untargeted" else f" on {_goal(goal)}"
+    aim = "" if goal is None or class_name(goal) == "Untargeted" else f" on {_goal(_whole(goal))}"
     return f"{class_name(attack)}{aim}, {class_name(model['method'])}, {_budget(arguments)}"
+
+
+def _whole(goal: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With what the goal takes where nothing is given."""
+    found: Mapping[str, Any] = node_of(instantiate(dict(goal)))
+    return found
 
 
 def _goal(goal: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.victims import FGM, STANDARD, BestOf, GradientMethod
 from leadgrad.victims.networks.exits import ExitNetwork
-from leadgrad.victims.occupancy.choice import Choice
+from leadgrad.victims.occupancy.choice import chooses_only
 from leadgrad.victims.occupancy.deciding import Deciding
 
 
@@ -75,7 +75,7 @@ class Victim:
         network = instantiate(card.content["network"])
         exits = network.exits if isinstance(network, ExitNetwork) else 0
         deciding = [part for part in network.modules() if isinstance(part, Deciding)]
-        fixed = bool(deciding) and all(isinstance(part, Choice) for part in deciding)
+        fixed = chooses_only(network)
         return cls(card.name, card, exits=exits, gated=bool(deciding), fixed=fixed)
 
     def require(self, attack: Attack, data: Any) -> None:

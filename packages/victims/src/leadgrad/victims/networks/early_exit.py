@@ -29,6 +29,7 @@ from leadgrad.victims.networks.layers import (
     Projection,
     init_fan_out,
     stage_geometry,
+    strided,
 )
 from leadgrad.victims.networks.sizes import check_sizes
 from leadgrad.victims.occupancy.gates import record_occupancies
@@ -145,7 +146,7 @@ class EarlyExit(ExitNetwork):
         for blocks, head in self.stages():
             spent = weights_of(head)
             for block in blocks:
-                size //= block.conv1.stride[0]
+                size = strided(size, block.conv1.stride[0])
                 spent += size * size * weights_of(block)  # all its convs have the size it ends with
             macs.append(spent)
         return macs[1:]  # the first stage always runs

@@ -213,7 +213,8 @@ def certainty_margin(logits: Tensor, threshold: float) -> Tensor:
 
 def check_exits(exits: Sequence[int], blocks: int) -> None:
     """Raises ``ValueError`` unless these are ascending numbers of blocks, the last one left out."""
-    if not exits or list(exits) != sorted(set(exits) & set(range(1, blocks))):
+    whole = all(type(number) is int for number in exits)
+    if not exits or not whole or list(exits) != sorted(set(exits) & set(range(1, blocks))):
         raise ValueError(
             f"exits must be ascending numbers of blocks from 1 to {blocks - 1}, got {list(exits)}; "
             "name at least one, and not the network's end, which always answers"

@@ -10,6 +10,7 @@ Training with Gumbel noise is ``leadgrad.victims.training.budgeted``'s.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -87,6 +88,8 @@ class GumbelGating(Skipping, CifarSkeleton):
         image_size: int = 32,
     ) -> None:
         check_sizes(hidden=hidden)
+        if not math.isfinite(bias):
+            raise ValueError(f"bias must be a finite margin, got {bias}")
 
         def build(channels: int, out: int, stride: int) -> BasicBlock:
             downsample = projection(channels, out, stride)

@@ -28,6 +28,7 @@ from leadgrad.victims.networks.layers import (
     blocks_per_stage,
     init_fan_out,
     stage_geometry,
+    strided,
 )
 from leadgrad.victims.networks.sizes import check_sizes
 
@@ -129,7 +130,7 @@ class MultiExit(ExitNetwork):
         for number, name in enumerate(self.names, 1):
             block = self.get_submodule(name)
             assert isinstance(block, BasicBlock)
-            size //= block.stride
+            size = strided(size, block.stride)
             spent += size * size * weights_of(block)  # all its convs have the size it ends with
             if number in self.heads:
                 macs.append(spent + _head_macs(self.get_submodule(self.heads[number]), size))

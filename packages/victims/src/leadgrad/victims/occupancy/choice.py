@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from leadgrad.victims.occupancy.deciding import Deciding
 from leadgrad.victims.occupancy.gates import Decider, spread
 
 
@@ -71,3 +72,9 @@ class Choice(Decider):
     def extra_repr(self) -> str:
         """The rule, for ``print(network)``."""
         return f"the {self.k} greatest"
+
+
+def chooses_only(network: nn.Module) -> bool:
+    """Whether all that a network decides are choices of k, so that it executes as much always."""
+    deciding = [part for part in network.modules() if isinstance(part, Deciding)]
+    return bool(deciding) and all(isinstance(part, Choice) for part in deciding)
