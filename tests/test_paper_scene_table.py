@@ -200,7 +200,7 @@ def test_intervals_are_a_bootstrap_over_scenes():
 def test_a_level_of_checks_that_there_is_not_is_refused(table, capsys):
     with pytest.raises(SystemExit):
         main(["table", "3", *table[1], "--checks=ful"])
-    assert "Got value: ful" in capsys.readouterr().err
+    assert "ful is none of off, fast, full" in capsys.readouterr().err
 
 
 def test_scenes_without_a_label_tell_nothing():

@@ -40,4 +40,4 @@ def test_other_words_are_refused(value, tmp_path, capsys):
     config = attack_config(model__execution=value)
     with pytest.raises(SystemExit):
         main(arguments("attack", config, tmp_path / "run"))
-    assert "'masked', 'skip'" in capsys.readouterr().err
+    assert "fast is none of masked, skip" in capsys.readouterr().err
