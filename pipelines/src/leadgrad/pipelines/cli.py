@@ -12,7 +12,7 @@ from leadgrad.pipelines.commands.terminal import forgiving_streams
 from leadgrad.pipelines.config.nearest import suggestion
 from leadgrad.pipelines.config.own_files import own_files_importable
 from leadgrad.pipelines.processes.parents import end_with_parent
-from leadgrad.pipelines.processes.typed import typing
+from leadgrad.pipelines.processes.typed import remembering
 from leadgrad.pipelines.processes.world import print_only_first
 from leadgrad.pipelines.runs.quiet import LIBRARIES, ignore_warnings
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     ignore_warnings()
     try:
-        with own_files_importable(args[1:]), typing(["leadgrad", *args]):
+        with own_files_importable(args[1:]), remembering(["leadgrad", *args]):
             return _run(args[0], args[1:])
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it

@@ -14,7 +14,7 @@ _TYPED = "LEADGRAD_TYPED"
 
 
 @contextmanager
-def typing(
+def remembering(
     command: Sequence[str], environment: MutableMapping[str, str] = os.environ
 ) -> Iterator[None]:
     """Remembers a command line inside, also in processes started there; the outermost stays."""
