@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leadgrad.attacks.iterative import Momentum, Slope
-from leadgrad.attacks.models import LooksAhead, Model
+from leadgrad.attacks.models import LooksAhead, Model, foresees
 from leadgrad.attacks.output import Answer
 from leadgrad.attacks.samples import Samples
 from leadgrad.attacks.seeding import sample_generator
@@ -90,7 +90,7 @@ class Diverse:
     @property
     def looks_ahead(self) -> bool:
         """Whether the model does."""
-        return isinstance(self.model, LooksAhead) and self.model.looks_ahead
+        return foresees(self.model)
 
     @property
     def taken(self) -> float:

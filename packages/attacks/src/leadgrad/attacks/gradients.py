@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from leadgrad.attacks.models import LooksAhead, Model
+from leadgrad.attacks.models import Model, foresees
 from leadgrad.attacks.output import Answer, Output
 
 
@@ -64,7 +64,7 @@ def led_gradient(
         propose: Gradient at ``x`` to the next iterate that it leads to, in the inputs' shape.
     """
     gradient = input_gradient(surrogate, objective, x, labels)
-    if not (isinstance(surrogate, LooksAhead) and surrogate.looks_ahead):
+    if not foresees(surrogate):
         return gradient
     proposed = propose(gradient)
     at = x if surrogate.taken == 0 else x + surrogate.taken * (proposed - x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor
 
@@ -40,6 +40,11 @@ class LooksAhead(Protocol):
 
     def __call__(self, x: Tensor) -> Answer:
         """The answer without looking ahead."""
+
+
+def foresees(model: Model) -> TypeGuard[LooksAhead]:
+    """Whether a model wants to know each step before its gradient is taken."""
+    return isinstance(model, LooksAhead) and model.looks_ahead
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Apart:
     @property
     def looks_ahead(self) -> bool:
         """Whether the model wants to know each step before its gradient is taken."""
-        return isinstance(self.model, LooksAhead) and self.model.looks_ahead
+        return foresees(self.model)
 
     @property
     def taken(self) -> float:

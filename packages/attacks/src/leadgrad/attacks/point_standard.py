@@ -14,13 +14,13 @@ There is no Square here: a scene has as many places to search as it has points.
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from leadgrad.attacks.budget import check_budget, part_length
 from leadgrad.attacks.models import Model, Several
 from leadgrad.attacks.point_gradient import PointIFGSM
 from leadgrad.attacks.points import PointAttack, PointLinf, Worst
@@ -49,11 +49,7 @@ class PointStandard(PointAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.budget != int(self.budget) or self.budget < 10:
-            raise ValueError(
-                f"budget must be a whole number of gradients, at least 10, got {self.budget}; 30 "
-                "is a quick look, 100 the standard"
-            )
+        check_budget(self.budget, quick=30, standard=100)
 
     @property
     def step_size_m(self) -> float:
@@ -62,7 +58,7 @@ class PointStandard(PointAttack):
 
     def lengths(self) -> tuple[int, ...]:
         """Gradients of each part, in order; together the budget."""
-        length = min(self.budget, round(math.sqrt(10 * self.budget)))
+        length = part_length(self.budget)
         count = self.budget // length
         return tuple(self.budget // count + (n < self.budget % count) for n in range(count))
 

@@ -6,7 +6,7 @@ ensemble takes its gradients under one of several methods, FGM and those that le
 them (``leadgrad.victims.STANDARD``). The schedule is fixed, so that a sample's result depends on
 the sample alone. Of a budget of B gradients:
 
-1. Parts of about √(10·B) gradients each: 3 of 33 at 100, 10 of 100 at 1,000.
+1. Parts of about √(10·B) gradients each: 3 of 32 at 100, 10 of 100 at 1,000.
 2. The first parts are APGD on the cross-entropy, under each surrogate in turn.
 3. The rest are APGD on the targeted DLR loss: towards the class that the victim ranks second,
    under each surrogate in turn, then towards the third, and so on. Goals other than ``Untargeted``
@@ -18,7 +18,6 @@ A sample leaves when it has fallen.
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
@@ -27,9 +26,10 @@ from torch import Tensor
 
 from leadgrad.attacks.apgd import APGD
 from leadgrad.attacks.base import Attack
+from leadgrad.attacks.budget import check_budget, part_length
 from leadgrad.attacks.goals import Goal, Untargeted
 from leadgrad.attacks.losses import Loss, cross_entropy, dlr, targeted_form
-from leadgrad.attacks.models import LooksAhead, Model, Several
+from leadgrad.attacks.models import Model, Several, foresees
 from leadgrad.attacks.output import Answer, logits_of
 from leadgrad.attacks.samples import Samples, by_row
 from leadgrad.attacks.seeding import uniform_like
@@ -103,11 +103,7 @@ class Standard(Attack):
     budget: int = 1000
 
     def __post_init__(self) -> None:
-        if self.budget != int(self.budget) or self.budget < 10:
-            raise ValueError(
-                f"budget must be a whole number of gradients, at least 10, got {self.budget}; 100 "
-                "is a quick look, 1000 the standard"
-            )
+        check_budget(self.budget, quick=100, standard=1000)
 
     def schedule(self, surrogates: int, classes: int) -> tuple[Part, ...]:
         """The parts, in order.
@@ -116,7 +112,7 @@ class Standard(Attack):
             surrogates: Their number.
             classes: Number of logits.
         """
-        length = min(self.budget, round(math.sqrt(10 * self.budget)))
+        length = part_length(self.budget)
         targets = classes - 1 if classes >= LEAST_CLASSES and self._aims else 0
         parts = []
         for number in range(self.budget // length):
@@ -212,8 +208,7 @@ class Standard(Attack):
         ids: Tensor,
     ) -> Tensor:
         """APGD from a random start; its first gradient is one of the part's."""
-        looks_ahead = isinstance(surrogate, LooksAhead) and surrogate.looks_ahead
-        points = part.evaluations // 2 if looks_ahead else part.evaluations
+        points = part.evaluations // 2 if foresees(surrogate) else part.evaluations
         attack = APGD(self.threat, cross_entropy, steps=points - 1, goal=self.goal)
         if target is not None:
             goal = _Towards(classes)

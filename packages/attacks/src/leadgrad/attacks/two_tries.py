@@ -18,7 +18,7 @@ from torch import Tensor
 
 from leadgrad.attacks.gradients import input_gradient
 from leadgrad.attacks.iterative import SignGradientAttack
-from leadgrad.attacks.models import LooksAhead, Model
+from leadgrad.attacks.models import Model, foresees
 from leadgrad.attacks.samples import Samples, by_row
 
 
@@ -86,7 +86,7 @@ class TwoTries(SignGradientAttack):
     def _second(self, surrogate: Model, x: Tensor, proposed: Tensor, labels: Tensor) -> Tensor:
         """The gradient of the second try."""
         taken = self.taken
-        if isinstance(surrogate, LooksAhead) and surrogate.looks_ahead:
+        if foresees(surrogate):
             taken, surrogate = surrogate.taken, surrogate.ahead(proposed)
         at = x + taken * (proposed - x)
         return input_gradient(surrogate, self.objective, at, labels)

@@ -24,17 +24,17 @@ def run_numbered(
     Returns:
         The exit status; 2 where there is no such number.
     """
-    if args and args[0] not in modules and not args[0].startswith("-"):
+    if args and args[0] in modules:
+        run: Callable[[Sequence[str]], int] = import_module(modules[args[0]]).main
+        return run(args)
+    if args and not args[0].startswith("-"):
         print(
             f"error: there is no {command} {args[0]}; give one of {', '.join(modules)}\n"
             f"(leadgrad {command} --help lists them)",
             file=sys.stderr,
         )
         return 2
-    if not args or args[0] not in modules:
-        lines = [f"usage: leadgrad {command} N [--help] ...", f"N is one of {', '.join(modules)}"]
-        lines += [f"  {name}  {purpose}" for name, purpose in (purposes or {}).items()]
-        print("\n".join(lines), file=sys.stderr)
-        return 0 if args and args[0] in ("-h", "--help") else 2
-    run: Callable[[Sequence[str]], int] = import_module(modules[args[0]]).main
-    return run(args)
+    lines = [f"usage: leadgrad {command} N [--help] ...", f"N is one of {', '.join(modules)}"]
+    lines += [f"  {name}  {purpose}" for name, purpose in (purposes or {}).items()]
+    print("\n".join(lines), file=sys.stderr)
+    return 0 if args and args[0] in ("-h", "--help") else 2

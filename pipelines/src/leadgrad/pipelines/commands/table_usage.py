@@ -7,7 +7,7 @@ from dataclasses import replace
 from leadgrad.pipelines.commands.usage import CLASSES, CONFIGURED, VICTIMS, ZOO, Usage
 
 _OUT = {"out": "Directory of the table and of its cells, each of them a run; default runs/{}"}
-NOTHING = '"[]" attacks nothing, and prints what has finished'
+_NOTHING = '"[]" attacks nothing, and prints what has finished'
 _IMAGES = {
     "help": CONFIGURED["help"],
     **VICTIMS,
@@ -16,7 +16,7 @@ _IMAGES = {
     "tuning": "leadgrad tune's record; else slopes are those of the authors' documentation",
     "ablations": 'Rows to add, of "[hard,constant,pair,mid,twice,standard,masks]"',
     "cells": 'Patterns: "[DynConv/FGSM-*/LGM*]", with quotes inside where they begin with *: '
-    "'[\"*/FGM\"]'; " + NOTHING,
+    "'[\"*/FGM\"]'; " + _NOTHING,
     "batch_size": "Default 250",
     "processes": "Of each attack; default 1",
     "checks": "Of each run: full, fast (default) or off",
@@ -96,7 +96,7 @@ DEFENCES = Usage(
         "budget": "Gradients of Standard; default 1000",
         "slope": "λ of LGM, chosen on other images; default 4",
         "cells": "Patterns of victim/attack, with quotes inside where they begin with *: "
-        "'[\"*/lgm*\"]'; " + NOTHING,
+        "'[\"*/lgm*\"]'; " + _NOTHING,
         "batch_size": "Default 128",
         "processes": _IMAGES["processes"],
         "checks": _IMAGES["checks"],
@@ -126,7 +126,7 @@ FAMILIES = Usage(
         "budget": "Gradients of Standard; default 100",
         "slope": DEFENCES.options["slope"],
         "cells": "Patterns of victim/attack, with quotes inside where they begin with *: "
-        "'[\"*/apgd*\"]'; " + NOTHING,
+        "'[\"*/apgd*\"]'; " + _NOTHING,
         **{
             name: DEFENCES.options[name]
             for name in ("batch_size", "processes", "checks", "accelerator", "publish")

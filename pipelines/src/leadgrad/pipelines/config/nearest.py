@@ -22,9 +22,11 @@ def suggestion(wrong: str, known: list[str], *, kind: str = "key") -> str:
         return max(ratio, 0.9 * last)
 
     nearest = max(known, key=alike)
+    answer = f"There is no {kind} {wrong!r}; {NEAREST} {nearest!r}"
     others = sorted(set(known) - {nearest})
-    listed = f", the others are {', '.join(others)}" if 0 < len(others) < FEW else ""
-    return f"There is no {kind} {wrong!r}; {NEAREST} {nearest!r}{listed * (alike(nearest) < ALIKE)}"
+    if alike(nearest) < ALIKE and 0 < len(others) < FEW:
+        answer += f", the others are {', '.join(others)}"
+    return answer
 
 
 def near_name(wrong: str, known: Iterable[str]) -> str | None:

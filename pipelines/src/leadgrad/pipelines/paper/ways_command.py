@@ -73,7 +73,8 @@ def run_ways(
         raise ValueError(f"--cells picks none of {', '.join(job.path for job in jobs)}")
     campaign.require_own(jobs)
     data = instantiate(dict(campaign.data))
-    firsts = {victim.name: (victim, way) for victim, way in reversed(wanted)}
+    pending = {job.path for job in chosen if not campaign.finished(job)}
+    firsts = {one.name: (one, way) for one, way in wanted[::-1] if cell(one, way).path in pending}
     for victim, way in firsts.values():
         victim.require(way.attack, data)
     if options.publish is not None:
