@@ -86,6 +86,7 @@ DEFAULT = node("leadgrad.victims.LGM")
 CONSTANT = node("leadgrad.victims.LGM", surrogate=node("leadgrad.victims.Constant", value=0.5))
 PAIR = node("leadgrad.victims.BestOf", methods=[FGM, CONSTANT])
 RBF = node("leadgrad.victims.VoxelLGM", surrogate=node("leadgrad.victims.RBF"))
+COMPUTE = node("leadgrad.attacks.Compute")
 SHIFT = node("leadgrad.attacks.TargetShift")
 FEW = threat(valid_ratio=0.2)
 
@@ -97,6 +98,9 @@ RUNS = {
     "dynconv_pgd_lgm": image_run(DYNCONV, sign("PGD", steps=3, seed=4), lgm(2.0)),
     "dynconv_mifgsm_pair": image_run(DYNCONV, sign("MIFGSM", steps=3, goal=SHIFT), PAIR),
     "dynconv_apgd_fgm": image_run(DYNCONV, sign("APGD", steps=5), FGM),
+    "dynconv_annealed_compute": image_run(
+        DYNCONV, sign("AnnealedPGD", steps=4, goal=COMPUTE), node("leadgrad.victims.HingedCost")
+    ),
     "resnet_cw_fgm": image_run(RESNET, sign("CarliniWagner", steps=3), FGM),
     "own_midpoint_constant": image_run(OWN, sign("Midpoint"), CONSTANT),
     "own_pgd_default": image_run(OWN, sign("PGD", steps=2, restarts=2), DEFAULT),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leadgrad.attacks import FGSM, PixelLinf
+from leadgrad.attacks import APGD, FGSM, PixelLinf
 from leadgrad.pipelines.cli import main
 from leadgrad.pipelines.paper.families import GOALS, accuracy_ways, compute_ways
 from leadgrad.pipelines.paper.ways import Victim, cell
@@ -38,7 +38,8 @@ def test_iterated_ways_have_the_same_gradients():
 def test_compute_has_every_goal_and_each_loss_of_the_literature():
     some, exits = Victim("some", NODE), Victim("exits", NODE, exits=4)
     names = [way.name for way in compute_ways(some, PixelLinf(8), 50, 4.0)]
-    assert len(names) == 3 * len(GOALS)
+    assert len(names) == len(set(names)) == 2 * len(GOALS) + 3
+    assert {name.split(" under ")[0] for name in names} == {*GOALS, "up, APGD"}
     more = [way.name for way in compute_ways(exits, PixelLinf(8), 50, 4.0)]
     assert set(more) - set(names) == {f"{goal} under DeepSloth's loss" for goal in GOALS}
     assert all(way.method.leads for way in compute_ways(exits, PixelLinf(8), 50, 4.0))
@@ -87,12 +88,18 @@ def test_the_table_has_every_way(table):
 def test_the_page_has_compute_in_the_measures_of_the_literature(table):
     text = (table / "published" / "table.md").read_text()
     rows = [line.split(" | ") for line in text.splitlines() if " | up | " in line]
-    assert [row[2] for row in rows] == ["LGM", "ILFO's loss", "GradMDM's loss"]
+    assert [(row[2], row[3]) for row in rows] == [
+        ("AnnealedPGD", "LGM"),
+        ("AnnealedPGD", "ILFO's loss to 0.2"),
+        ("AnnealedPGD", "ILFO's loss"),
+        ("AnnealedPGD", "GradMDM's loss"),
+        ("APGD", "LGM"),
+    ]
     for row in rows:
-        before, after = (float(each) for each in re.findall(r"[\d.]+", row[4]))
-        assert float(row[6]) == pytest.approx(after, abs=0.05)
-        assert float(row[5]) == pytest.approx(100 * (after - before) / (100 - before), abs=0.5)
-    assert any(float(row[5]) > 0 for row in rows)
+        before, after = (float(each) for each in re.findall(r"[\d.]+", row[5]))
+        assert float(row[7]) == pytest.approx(after, abs=0.05)
+        assert float(row[6]) == pytest.approx(100 * (after - before) / (100 - before), abs=0.5)
+    assert any(float(row[6]) > 0 for row in rows)
     html = (table / "published" / "table.html").read_text()
     assert all(word in html for word in ("Families", "Accuracy", "Compute"))
 
@@ -110,6 +117,15 @@ def test_what_cannot_be_measured_is_refused(more, words, capsys):
     line = f"table families --data leadgrad.data.Digits {more.format(zoo=ZOO)}"
     assert main(line.split()) == 1
     assert words in capsys.readouterr().err
+
+
+def test_attacks_on_compute_have_the_same_gradients():
+    ways = compute_ways(Victim("exits", NODE, exits=4), PixelLinf(8), 50, 4.0)
+    spent = {type(way.attack).__name__: set() for way in ways}
+    for way in ways:
+        first = 1 if isinstance(way.attack, APGD) else 0
+        spent[type(way.attack).__name__].add(way.attack.schedule()[0] + first)
+    assert spent == {"AnnealedPGD": {50}, "APGD": {50}}
 
 
 def test_frozen_decisions_have_no_row_of_compute():

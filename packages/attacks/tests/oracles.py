@@ -10,6 +10,7 @@ from leadgrad.attacks import (
     MIFGSM,
     NIFGSM,
     PGD,
+    AnnealedPGD,
     CarliniWagner,
     Midpoint,
     PixelLinf,
@@ -75,12 +76,13 @@ def attacks(threat, **settings):
         "PGD": PGD(threat, steps=12, step_size_255=2.0, restarts=2, **settings),
         "CarliniWagner": CarliniWagner(threat, steps=12, step_size_255=2.0, **settings),
         "APGD": APGD(threat, steps=12, restarts=2, **settings),
+        "AnnealedPGD": AnnealedPGD(threat, steps=12, **settings),
         "RandomNoise": RandomNoise(threat, **settings),
         "UniformNoise": RandomNoise(threat, corners=False, **settings),
     }
 
 
 NAMES = list(attacks(PixelLinf(8)))
-GRADIENT_NAMES = NAMES[:8]
+GRADIENT_NAMES = NAMES[:9]
 SIGN_NAMES = NAMES[:6]  # those whose last iterate counts and that take a loss
 EVERY_SAMPLE = {"skip_misclassified": False}

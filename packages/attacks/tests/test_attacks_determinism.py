@@ -8,7 +8,9 @@ from torch import nn
 from leadgrad.attacks import PGD, PixelLinf, sample_generator, uniform_like
 
 EACH = pytest.mark.parametrize("name", NAMES)
-RANDOM = pytest.mark.parametrize("name", ["PGD", "APGD", "RandomNoise", "UniformNoise"])
+RANDOM = pytest.mark.parametrize(
+    "name", ["PGD", "APGD", "AnnealedPGD", "RandomNoise", "UniformNoise"]
+)
 THREAT = PixelLinf(8, valid_ratio=0.5)
 COUNT = 7
 

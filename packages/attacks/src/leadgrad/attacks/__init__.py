@@ -1,5 +1,6 @@
 """Attacks on callables from inputs to logits; they know nothing of gates, networks or data sets."""
 
+from leadgrad.attacks.annealed_pgd import AnnealedPGD
 from leadgrad.attacks.apgd import APGD
 from leadgrad.attacks.base import Attack, Standing
 from leadgrad.attacks.carlini_wagner import CarliniWagner
@@ -51,6 +52,7 @@ __all__ = [
     "NIFGSM",
     "PGD",
     "AllOf",
+    "AnnealedPGD",
     "Answer",
     "Apart",
     "Attack",

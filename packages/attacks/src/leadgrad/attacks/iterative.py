@@ -169,9 +169,7 @@ class Momentum(SmallSteps):
 
     def direction(self, gradient: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
         """Sign of μ·velocity + gradient / ‖gradient‖₁."""
-        norm = by_row(gradient.flatten(1).abs().sum(1), gradient)
-        # A gradient that is all zero stays zero: the floor only keeps 0 / 0 from being NaN
-        velocity = self.decay * velocity + gradient / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+        velocity = accumulated(gradient, velocity, self.decay)
         return velocity.sign(), velocity
 
     @abstractmethod
@@ -280,3 +278,10 @@ def check_steps(steps: int | None, step_size_255: float) -> None:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if not step_size_255 > 0:
         raise ValueError(f"step_size_255 must be above 0 units, got {step_size_255}")
+
+
+def accumulated(gradient: Tensor, velocity: Tensor, decay: float) -> Tensor:
+    """decay·velocity + gradient / ‖gradient‖₁, by row; a gradient of zeros adds none."""
+    norm = by_row(gradient.flatten(1).abs().sum(1), gradient)
+    # The floor only keeps 0 / 0 from being NaN
+    return decay * velocity + gradient / norm.clamp_min(torch.finfo(norm.dtype).tiny)

@@ -14,6 +14,7 @@ from leadgrad.attacks import (
     FGSM,
     IFGSM,
     AllOf,
+    AnnealedPGD,
     Attack,
     Compute,
     Goal,
@@ -44,12 +45,16 @@ ACCURACY, COMPUTE = "accuracy", "compute"
 WEIGHT = 10.0
 """Of compute beside a loss: a tenth of the compute counts as one nat."""
 
+UP = "up"
 GOALS: dict[str, Goal] = {
-    "up": Compute(),
+    UP: Compute(),
     "up, answer kept": AllOf((Compute(), Kept()), (WEIGHT, 1.0)),
     "wrong answer and up": AllOf((Untargeted(), Compute()), (1.0, WEIGHT)),
 }
 SEPARATOR = " under "
+BY_APGD = ", APGD"
+PAST_BY = 0.2
+PAST = f"ILFO's loss to {PAST_BY:g}"
 
 
 def accuracy_ways(threat: PixelLinf, evaluations: int, budget: int, slope: float) -> list[Way]:
@@ -86,7 +91,11 @@ def accuracy_ways(threat: PixelLinf, evaluations: int, budget: int, slope: float
 
 
 def compute_ways(victim: Victim, threat: PixelLinf, evaluations: int, slope: float) -> list[Way]:
-    """Attacks on what is executed: APGD, at equal gradients; none where that cannot change.
+    """Attacks on what is executed, at equal gradients; none where that cannot change.
+
+    Annealed PGD, with all losses where more compute is all that is wanted, else with LGM's,
+    ILFO's that goes on past the threshold, and DeepSloth's; and APGD, which tells what the steps
+    are worth.
 
     Args:
         victim: That is attacked.
@@ -96,23 +105,23 @@ def compute_ways(victim: Victim, threat: PixelLinf, evaluations: int, slope: flo
     """
     if victim.fixed or not victim.gated:
         return []
-    methods: dict[str, GradientMethod] = {
-        "LGM": LGM(Sigmoid(slope)),
-        "ILFO's loss": HingedCost(),
-        "GradMDM's loss": PoweredCost(),
-    }
+    led = LGM(Sigmoid(slope))
+    methods: dict[str, GradientMethod] = {"LGM": led, PAST: HingedCost(PAST_BY)}
     if victim.exits:
         methods["DeepSloth's loss"] = UniformCost()
-    return [
+    others = {"ILFO's loss": HingedCost(), "GradMDM's loss": PoweredCost()}
+    made = [
         Way(
             f"{wanted}{SEPARATOR}{name}",
-            APGD(threat, steps=evaluations - 1, goal=goal),
+            AnnealedPGD(threat, steps=evaluations, goal=goal),
             method,
             COMPUTE,
         )
         for wanted, goal in GOALS.items()
-        for name, method in methods.items()
+        for name, method in (methods | (others if wanted == UP else {})).items()
     ]
+    apgd = APGD(threat, steps=evaluations - 1, goal=GOALS[UP])
+    return [*made, Way(f"{UP}{BY_APGD}{SEPARATOR}LGM", apgd, led, COMPUTE)]
 
 
 def accuracy_block(found: Sequence[Measured]) -> Block:
@@ -161,7 +170,8 @@ def compute_block(found: Sequence[Measured]) -> Block:
         lines.append(
             [
                 each.victim.name,
-                wanted,
+                wanted.removesuffix(BY_APGD),
+                type(each.way.attack).__name__,
                 method,
                 gradients(each.results),
                 shares(each.results["compute"]),
@@ -174,6 +184,7 @@ def compute_block(found: Sequence[Measured]) -> Block:
     header = (
         "victim",
         "goal",
+        "attack",
         "method",
         "gradients",
         "executed, before → after",
@@ -186,7 +197,8 @@ def compute_block(found: Sequence[Measured]) -> Block:
         "Recovery is GradMDM's measure, attack success SlowFormer's, efficacy DeepSloth's (of "
         "exits; less is worse for the network). FGM and looking ahead have no row: what a network "
         "executes has no gradient where its decisions are frozen. Nor has a victim that always "
-        "runs the same number of units."
+        "runs the same number of units. ILFO's loss ends at each threshold; to "
+        f"{PAST_BY:g} it goes on past it by so much of the margin."
     )
     return Block(header, lines, title="Compute", note=note)
 

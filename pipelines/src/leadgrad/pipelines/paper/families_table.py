@@ -78,7 +78,7 @@ def main(args: Sequence[str]) -> int:
         f"Images: {images_fact(options, campaign)}, all pixels; ε {options.eps_255:g}/255 in "
         f"[0, 1] on accuracy, {options.compute_eps_255:g}/255 on compute.",
         f"I-FGSM and APGD take at most {evaluations} gradients per image under every method, "
-        f"counted (looking ahead takes two a step), APGD on compute {on_compute}, Standard "
+        f"counted (looking ahead takes two a step), attacks on compute {on_compute}, Standard "
         f"{options.budget}.",
         f"LGM is `LGM(Sigmoid({options.slope:g}))`, of a slope that was chosen on none of these "
         "images. Differences are paired on the same images (McNemar, exact).",
