@@ -2,47 +2,96 @@
 
     python bench/real_skipping.py --root data zoo/skipnet38.safetensors zoo/multi_exit14_robust...
 
-Both forwards, masked and skipping, take turns on the same images in one run, and medians are
-compared, so a busy machine slows both. On validation images. Prints Markdown: executed share,
-milliseconds per image, and their ratio, at batch 1 and 64. A masked forward leaves out what no
-image of its batch executes, so that whole blocks are skipped at batch 1 in any case.
+Three forwards take turns on the same images in one run: with everything executed, masked, and
+skipping. Medians are compared, so a busy machine slows all. On validation images. Prints Markdown,
+at batch 1 and 64: executed share; "counted", the skipping forward's operations as a share of
+everything's (all convolutions and products of matrices, those that always run included);
+milliseconds per image; and "of the saving", the speed-up in time over the one in operations, both
+of skipping against everything. A masked forward leaves out what no image of its batch executes, so
+that whole blocks are skipped at batch 1 anyway.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from leadgrad.attacks import PGD, Compute, PixelLinf
+from leadgrad.attacks import AnnealedPGD, Compute, PixelLinf
 from leadgrad.data import CIFAR10
 from leadgrad.pipelines.attack.attempt import Batch
 from leadgrad.pipelines.attack.module import AttackModule
 from leadgrad.pipelines.config.instantiate import instantiate
 from leadgrad.pipelines.runs.zoo import Card
 from leadgrad.pipelines.tasks import ImageClassification
-from leadgrad.victims import LGM, Sigmoid, load_published, prepare_for_attack, record_occupancies
+from leadgrad.victims import (
+    FGM,
+    LGM,
+    GradientMethod,
+    Sigmoid,
+    gradient_method,
+    load_published,
+    prepare_for_attack,
+    record_occupancies,
+)
 from leadgrad.victims.networks.network import GatedNetwork, executed_share
-from leadgrad.victims.networks.skipping import set_execution
+from leadgrad.victims.networks.skipping import Execution, set_execution
+
+
+class Everything(GradientMethod):
+    """Every unit executed, whatever its gate says."""
+
+    def occupancy(self, margin: Tensor, hard: Tensor) -> Tensor:
+        """1."""
+        return torch.ones_like(margin)
+
+
+WAYS: tuple[tuple[str, Execution, GradientMethod], ...] = (
+    ("all", "masked", Everything()),
+    ("masked", "masked", FGM()),
+    ("skip", "skip", FGM()),
+)
+
+
+@contextmanager
+def running(network: nn.Module, execution: Execution, method: GradientMethod) -> Iterator[None]:
+    """The network in one of the ways, without gradients."""
+    set_execution(network, execution)
+    with torch.no_grad(), gradient_method(network, method):
+        yield
+    set_execution(network, "masked")
 
 
 def milliseconds(network: nn.Module, images: Tensor, batch: int, rounds: int) -> dict[str, float]:
-    """Medians per image of both executions."""
-    found: dict[str, list[float]] = {"masked": [], "skip": []}
-    with torch.no_grad():
-        for number in range(rounds + 1):
-            for execution, times in found.items():
-                set_execution(network, execution)  # type: ignore[arg-type]  # its two words
+    """Medians per image of each way."""
+    found: dict[str, list[float]] = {name: [] for name, *_ in WAYS}
+    for number in range(rounds + 1):
+        for name, execution, method in WAYS:
+            with running(network, execution, method):
                 start = perf_counter()
                 for part in images.split(batch):
                     network(part)
-                if number:  # the first round warms up
-                    times.append(1000 * (perf_counter() - start) / len(images))
-    set_execution(network, "masked")
-    return {execution: median(times) for execution, times in found.items()}
+                took = perf_counter() - start
+            if number:  # the first round warms up
+                found[name].append(1000 * took / len(images))
+    return {name: median(times) for name, times in found.items()}
+
+
+def operations(network: nn.Module, images: Tensor, batch: int) -> dict[str, int]:
+    """Of the convolutions and products of matrices of each way, as torch counts them."""
+    found = {}
+    for name, execution, method in WAYS:
+        with FlopCounterMode(display=False) as counter, running(network, execution, method):
+            for part in images.split(batch):
+                network(part)
+        found[name] = counter.get_total_flops()
+    return found
 
 
 def counted(network: GatedNetwork, images: Tensor) -> tuple[float, float]:
@@ -57,7 +106,7 @@ def counted(network: GatedNetwork, images: Tensor) -> tuple[float, float]:
 
 def slowed(network: nn.Module, batch: Batch, eps_255: float, steps: int) -> Tensor:
     """The same images after an attack on compute."""
-    attack = PGD(PixelLinf(eps_255), steps=steps, step_size_255=eps_255 / 8, goal=Compute("up"))
+    attack = AnnealedPGD(PixelLinf(eps_255), steps=steps, goal=Compute("up"))
     module = AttackModule(network, attack, LGM(Sigmoid(4.0)))
     module.task = ImageClassification()
     attempt = module.attempt(batch)
@@ -78,7 +127,18 @@ def skipping(path: str) -> tuple[str, nn.Module, GatedNetwork]:
     return card.name, network, victim
 
 
-HEADER = ("images", "batch", "executed %", "MACs %", "masked ms", "skip ms", "ratio of times")
+HEADER = (
+    "images",
+    "batch",
+    "executed %",
+    "conditional MACs %",
+    "counted %",
+    "all ms",
+    "masked ms",
+    "skip ms",
+    "skip / masked",
+    "of the saving",
+)
 
 
 def main() -> None:
@@ -102,9 +162,12 @@ def main() -> None:
             share, macs = counted(victim, images)
             for size in (1, 64):
                 took = milliseconds(victim, images, size, options.rounds)
-                cells = [state, str(size), f"{share:.1f}", f"{macs:.1f}"]
-                cells += [f"{took['masked']:.2f}", f"{took['skip']:.2f}"]
+                count = operations(victim, images, size)
+                left = count["skip"] / count["all"]
+                cells = [state, str(size), f"{share:.1f}", f"{macs:.1f}", f"{100 * left:.1f}"]
+                cells += [f"{each:.2f}" for each in took.values()]
                 cells.append(f"{took['skip'] / took['masked']:.2f}")
+                cells.append(f"{left * took['all'] / took['skip']:.2f}")
                 print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -104,6 +104,17 @@ def test_the_page_has_compute_in_the_measures_of_the_literature(table):
     assert all(word in html for word in ("Families", "Accuracy", "Compute"))
 
 
+def test_attacks_on_compute_alone_are_a_table_too(tmp_path):
+    """As where accuracy is finished already: frozen decisions would have no gradient of compute."""
+    line = (
+        f"table families --victims [{ZOO}/digits_dynconv14.safetensors] --data leadgrad.data.Digits"
+        f" --split test --limit 4 --compute_evaluations 2 --checks off --accelerator cpu"
+        f" --cells */up-under-lgm --out {tmp_path}"
+    )
+    assert main(line.split()) == 0
+    assert [path.name for path in tmp_path.glob("cells/*/*")] == ["up-under-lgm"]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -29,6 +29,7 @@ from leadgrad.pipelines.paper.options import campaign as campaign_of
 from leadgrad.pipelines.paper.ways import Victim
 from leadgrad.pipelines.report.sheet import require_target
 from leadgrad.pipelines.runs.zoo import Card
+from leadgrad.victims import FGM
 from leadgrad.victims.weights.atomic import write_atomically
 
 
@@ -101,7 +102,7 @@ def main(args: Sequence[str]) -> int:
         campaign.require_own(jobs)
         data = instantiate(dict(campaign.data))
         for card in cards:
-            Victim.of(card).require(frozen_attack(*cost[:2]), data)
+            Victim.of(card).require(frozen_attack(*cost[:2]), FGM(), data)
         require_target(target)
         campaign.run(jobs, console)
         for card in cards:

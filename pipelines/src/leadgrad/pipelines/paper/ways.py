@@ -78,11 +78,12 @@ class Victim:
         fixed = chooses_only(network)
         return cls(card.name, card, exits=exits, gated=bool(deciding), fixed=fixed)
 
-    def require(self, attack: Attack, data: Any) -> None:
+    def require(self, attack: Attack, method: GradientMethod, data: Any) -> None:
         """Tries it on the first samples, so that it is not refused after another's attacks.
 
         Args:
             attack: One that it is to be under.
+            method: That attack's.
             data: The attacked datamodule.
 
         Raises:
@@ -91,7 +92,7 @@ class Victim:
         """
         node = network_node(self.network, self.weights)
         network = instantiate(node["network"])
-        check_classes(AttackModule(network, attack, weights=node["weights"]), data)
+        check_classes(AttackModule(network, attack, method, weights=node["weights"]), data)
 
     @property
     def standard_methods(self) -> GradientMethod:

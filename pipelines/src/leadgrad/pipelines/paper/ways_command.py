@@ -76,7 +76,7 @@ def run_ways(
     pending = {job.path for job in chosen if not campaign.finished(job)}
     firsts = {one.name: (one, way) for one, way in wanted[::-1] if cell(one, way).path in pending}
     for victim, way in firsts.values():
-        victim.require(way.attack, data)
+        victim.require(way.attack, way.method, data)
     if options.publish is not None:
         require_target(Path(options.publish))
     console = Console()
