@@ -72,9 +72,19 @@ def test_a_share_to_be_passed_is_a_goal_that_can_be_reached():
     assert not Compute().winnable()
     assert AllOf((near, Kept())).winnable()
     assert not AllOf((Compute(), Kept())).winnable()
+    assert far.exhausted(LABELS, answer).tolist() == far.reached(LABELS, answer).tolist()
     for wrong in ({"direction": "more"}, {"beyond": 1.5}):
         with pytest.raises(ValueError, match="must be"):
             Compute(**wrong)
+
+
+def test_where_all_is_executed_nothing_is_left_to_gain():
+    answer = Output(torch.eye(4)[[0, 1, 0, 1]], torch.tensor([1 - 1e-7, 1.0, 0.9, 0.0]))
+    assert Compute().exhausted(LABELS, answer).tolist() == [True, True, False, False]
+    assert Compute("down").exhausted(LABELS, answer).tolist() == [False, False, False, True]
+    both = AllOf((Compute(), Untargeted()))
+    assert both.exhausted(LABELS, answer).tolist() == [False, True, False, False]
+    assert Untargeted().exhausted(LABELS, answer).tolist() == [False, True, False, True]
 
 
 def test_a_kept_answer_turns_the_pixels_that_would_lose_it():

@@ -17,6 +17,9 @@ from leadgrad.attacks.goals import ClassGoal, Goal, Untargeted
 from leadgrad.attacks.losses import Loss, cross_entropy
 from leadgrad.attacks.output import Answer, cost_of, logits_of
 
+_ROUNDING = 1e-6
+"""Of a share that was summed over many units."""
+
 
 @dataclass(frozen=True)
 class Compute(Goal):
@@ -49,6 +52,12 @@ class Compute(Goal):
             return torch.zeros_like(labels, dtype=torch.bool)
         cost = cost_of(answer)
         return cost >= self.beyond if self.direction == "up" else cost <= self.beyond
+
+    def exhausted(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Where all is executed, or nothing, too."""
+        cost = cost_of(answer)
+        at_the_end = cost >= 1 - _ROUNDING if self.direction == "up" else cost <= _ROUNDING
+        return at_the_end | self.reached(labels, answer)
 
     def winnable(self) -> bool:
         """Where a share to be passed is given."""
@@ -127,6 +136,10 @@ class AllOf(Goal):
     def reached(self, labels: Tensor, answer: Answer) -> Tensor:
         """Rows that have reached all."""
         return torch.stack([goal.reached(labels, answer) for goal in self._all()]).all(0)
+
+    def exhausted(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows where none of them has anything left to gain."""
+        return torch.stack([goal.exhausted(labels, answer) for goal in self._all()]).all(0)
 
     def winnable(self) -> bool:
         """Whether all are."""

@@ -26,6 +26,10 @@ class Goal(ABC):
     def reached(self, labels: Tensor, answer: Answer) -> Tensor:
         """Rows on which the attack has won, given the victim's answer. (R,), bool."""
 
+    def exhausted(self, labels: Tensor, answer: Answer) -> Tensor:
+        """Rows with nothing left to gain, by the victim's answer: at least the won. (R,), bool."""
+        return self.reached(labels, answer)
+
     def winnable(self) -> bool:
         """Whether any sample can ever be won; else an attack only raises the objective."""
         return True

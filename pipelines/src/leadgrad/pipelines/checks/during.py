@@ -69,6 +69,7 @@ class Trace:
         loss: The surrogate's there. Shape: (S,).
         taken: What the exact victim has lost there. Shape: (S,).
         taken_soft: What the surrogate has. Shape: (S,).
+        exhausted: Where the goal has nothing left to gain. Shape: (S,), bool.
     """
 
     subject: Subject
@@ -78,6 +79,7 @@ class Trace:
     loss: Tensor
     taken: Tensor
     taken_soft: Tensor
+    exhausted: Tensor
 
     @classmethod
     def of(cls, subject: Subject) -> Trace | None:
@@ -94,21 +96,23 @@ class Trace:
         tape = Tape(chosen)
         adv = chosen.attacked(tape)
         with torch.no_grad():
-            soft = chosen.attempt.surrogate(adv)
+            soft, exact = chosen.attempt.surrogate(adv), chosen.attempt.exact(adv)
+        exhausted = attack.goal.exhausted(chosen.labels, exact)
         return cls(
             subject=chosen,
             losses=tape.stacked(tape.losses),
             on_the_way=tape.stacked(tape.taken),
             adv=adv,
             loss=chosen.loss(soft),
-            taken=chosen.taken_at(adv),
+            taken=chosen.taken(exact),
             taken_soft=chosen.taken(soft),
+            exhausted=chosen.samples.all(exhausted),
         )
 
     @property
     def resisting(self) -> Tensor:
-        """Of which something is left. Shape: (S,), bool."""
-        return self.taken < 1
+        """Of which something is left to gain. Shape: (S,), bool."""
+        return (self.taken < 1) & ~self.exhausted
 
 
 def finished(trace: Trace | None) -> Check:
