@@ -109,6 +109,26 @@ def test_who_has_won_leaves():
     assert seen["surrogate"][-1] < 6
 
 
+def test_who_executes_everything_leaves_too():
+    seen = []
+
+    def steep(images):
+        """One level up everything is executed."""
+        up = (images - 0.5).flatten(1).mean(1) * 255
+        cost = 0.5 + up / 2
+        cost = cost + (cost.clamp(0, 1) - cost).detach()  # the gradient goes on
+        return Output(torch.stack([5 - up, up - 5], 1), cost)
+
+    def surrogate(images):
+        seen.append(len(images))
+        return steep(images)
+
+    adv = AnnealedPGD(THREAT, goal=Compute(), steps=30)(surrogate, X, LABELS, victim=steep)
+    assert (steep(adv).cost == 1).all()
+    assert len(seen) < 10
+    assert levels(adv).max() < 5, "and its first such iterate is kept"
+
+
 def fleeting(images):
     """Costs most where the mean is one level up, and less from there on; its surrogate goes on."""
     up = (images - 0.5).flatten(1).mean(1) * 255

@@ -32,12 +32,13 @@ class AnnealedPGD(SignGradientAttack):
     """Shrinking steps from a random start, and the best of all iterates.
 
     The victim is asked about the clean input and about every iterate. A sample's first one that
-    reaches the goal is kept, and ends its attack; else the one of the greatest score. So a goal
-    that has two sides, such as more compute with the answer kept, loses nothing on the way.
+    leaves the goal nothing to gain is kept, and ends its attack: it has won, or all is executed.
+    Else it is the one of the greatest score. So a goal that has two sides, such as more compute
+    with the answer kept, loses nothing on the way.
 
     Args:
-        steps: Their number. Costs as many gradients of the surrogate, and one answer of the victim
-            more.
+        steps: Their number, at most. Costs as many gradients of the surrogate, and one answer of
+            the victim more.
         step_size_255: Of the first step, in units; the others fall to a quarter of it. None is a
             quarter of the budget.
         decay: μ, in [0, 1].
@@ -77,15 +78,15 @@ class AnnealedPGD(SignGradientAttack):
         eligible: Tensor,
         samples: Samples,
     ) -> Tensor:
-        """Each sample's first iterate that wins, else the one of the greatest score."""
+        """Each sample's first iterate with nothing left to gain, else that of greatest score."""
         rows = eligible.nonzero().squeeze(1)
         adv, region = inputs.clone(), self.threat.region(inputs)
         x = region.project(self.start(inputs, samples))
         velocity = torch.zeros_like(x)
         best = torch.full(labels.shape, -torch.inf, dtype=torch.float64, device=labels.device)
         if len(rows):
-            won, score = self._asked(victim, inputs[rows], labels[rows])
-            best[rows] = torch.where(won, torch.inf, score)  # only what wins, too, replaces it
+            done, score = self._asked(victim, inputs[rows], labels[rows])
+            best[rows] = torch.where(done, torch.inf, score)  # only what is done, too, replaces it
         steps, size_255 = self.schedule()
         for step in range(steps):
             if not len(rows):
@@ -96,17 +97,17 @@ class AnnealedPGD(SignGradientAttack):
             gradient = led_gradient(surrogate, self.objective, x[rows], labels[rows], propose)
             x[rows] = propose(gradient)
             velocity[rows] = self.direction(near.mask * gradient, velocity[rows])[1]
-            won, score = self._asked(victim, x[rows], labels[rows])
-            better = won | (score > best[rows])
+            done, score = self._asked(victim, x[rows], labels[rows])
+            better = done | (score > best[rows])
             adv[rows[better]], best[rows[better]] = x[rows[better]], score[better]
-            rows = rows[~won]
+            rows = rows[~done]
         return adv
 
     def _asked(self, victim: Model, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the goal is reached, and the score."""
+        """Whether nothing is left to gain, and the score."""
         with torch.no_grad():
             answer = victim(x)
-        return self.goal.reached(labels, answer), self.goal.score(labels, answer).double()
+        return self.goal.exhausted(labels, answer), self.goal.score(labels, answer).double()
 
 
 def share_of_the_first(step: int, steps: int) -> float:

@@ -28,7 +28,8 @@ class Compute(Goal):
     Args:
         direction: ``"up"`` (slow the network down) or ``"down"``.
         beyond: Share of the full cost, in [0, 1], from which on a sample counts as won; None: it
-            never does, so the attack spends its whole budget.
+            never does, so attacks spend their whole budget, but for ``AnnealedPGD``, which ends
+            where all is executed.
     """
 
     direction: Literal["up", "down"] = "up"
