@@ -73,6 +73,10 @@ def test_a_share_to_be_passed_is_a_goal_that_can_be_reached():
     assert AllOf((near, Kept())).winnable()
     assert not AllOf((Compute(), Kept())).winnable()
     assert far.exhausted(LABELS, answer).tolist() == far.reached(LABELS, answer).tolist()
+    nearly = Output(answer.logits, torch.full_like(answer.cost, 1 - 1e-7))
+    assert Compute("up", beyond=1.0).reached(LABELS, nearly).all(), "all, but for rounding"
+    nothing = Output(answer.logits, torch.full_like(answer.cost, 1e-7))
+    assert Compute("down", beyond=0.0).reached(LABELS, nothing).all()
     for wrong in ({"direction": "more"}, {"beyond": 1.5}):
         with pytest.raises(ValueError, match="must be"):
             Compute(**wrong)

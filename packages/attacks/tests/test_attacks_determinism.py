@@ -32,6 +32,8 @@ def run(name, rows, *, seed=0, ids=None, victim=None):
     victim = victim or Bent()
     x = some_images(COUNT)
     labels = torch.arange(COUNT) % 3
+    if name == "AnnealedPGD":  # which leaves alone what is wrong already
+        labels = victim(x).argmax(1)
     ids = torch.arange(100, 100 + COUNT) if ids is None else ids
     attack = attacks(THREAT, seed=seed, **EVERY_SAMPLE)[name]
     return attack(victim, x[rows], labels[rows], victim=victim, sample_ids=ids[rows])

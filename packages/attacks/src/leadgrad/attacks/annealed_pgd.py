@@ -31,14 +31,15 @@ _OF_THE_BUDGET = 0.25  # the first step's size, where none is given
 class AnnealedPGD(SignGradientAttack):
     """Shrinking steps from a random start, and the best of all iterates.
 
-    The victim is asked about the clean input and about every iterate. A sample's first one that
-    leaves the goal nothing to gain is kept, and ends its attack: it has won, or all is executed.
-    Else it is the one of the greatest score. So a goal that has two sides, such as more compute
-    with the answer kept, loses nothing on the way.
+    The victim is asked about the clean input, the start and every iterate. A sample's first one
+    that leaves the goal nothing to gain is kept, and ends its attack: it has won, or all is
+    executed. Else it is the one of the greatest score. So under a goal of two sides, as ``AllOf``
+    of more compute and ``Kept``, only those count that still have the right answer.
 
     Args:
-        steps: Their number, at most. Costs as many gradients of the surrogate, and one answer of
-            the victim more.
+        steps: Their number, at most. Each costs a gradient of the surrogate (two of one that looks
+            ahead) and an answer of the victim; two answers more are of the clean input and the
+            start.
         step_size_255: Of the first step, in units; the others fall to a quarter of it. None is a
             quarter of the budget.
         decay: μ, in [0, 1].
@@ -51,7 +52,9 @@ class AnnealedPGD(SignGradientAttack):
     def __post_init__(self) -> None:
         check_steps(self.steps, 1.0 if self.step_size_255 is None else self.step_size_255)
         if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay must lie in [0, 1], got {self.decay}")
+            raise ValueError(
+                f"decay must lie in [0, 1], got {self.decay}; 0 keeps nothing of earlier gradients"
+            )
 
     def schedule(self) -> tuple[int, float]:
         """The number of steps, and the size of the first one."""
@@ -78,15 +81,27 @@ class AnnealedPGD(SignGradientAttack):
         eligible: Tensor,
         samples: Samples,
     ) -> Tensor:
-        """Each sample's first iterate with nothing left to gain, else that of greatest score."""
+        """Each sample's first input with nothing left to gain, else that of greatest score."""
         rows = eligible.nonzero().squeeze(1)
         adv, region = inputs.clone(), self.threat.region(inputs)
-        x = region.project(self.start(inputs, samples))
-        velocity = torch.zeros_like(x)
+        velocity = torch.zeros_like(inputs)
         best = torch.full(labels.shape, -torch.inf, dtype=torch.float64, device=labels.device)
-        if len(rows):
-            done, score = self._asked(victim, inputs[rows], labels[rows])
-            best[rows] = torch.where(done, torch.inf, score)  # only what is done, too, replaces it
+
+        def judged(x: Tensor, rows: Tensor) -> Tensor:
+            """Takes what is better into ``adv``; the rows that are left."""
+            if not len(rows):
+                return rows
+            with torch.no_grad():
+                answer = victim(x[rows])
+            done = self.goal.exhausted(labels[rows], answer)
+            score = self.goal.score(labels[rows], answer).double().nan_to_num(-torch.inf)
+            better = rows[done | (score > best[rows])]
+            adv[better], best[rows] = x[better], torch.maximum(score, best[rows])
+            return rows[~done]
+
+        rows = judged(inputs, rows)
+        x = region.project(self.start(inputs, samples))
+        rows = judged(x, rows)
         steps, size_255 = self.schedule()
         for step in range(steps):
             if not len(rows):
@@ -97,17 +112,8 @@ class AnnealedPGD(SignGradientAttack):
             gradient = led_gradient(surrogate, self.objective, x[rows], labels[rows], propose)
             x[rows] = propose(gradient)
             velocity[rows] = self.direction(near.mask * gradient, velocity[rows])[1]
-            done, score = self._asked(victim, x[rows], labels[rows])
-            better = done | (score > best[rows])
-            adv[rows[better]], best[rows[better]] = x[rows[better]], score[better]
-            rows = rows[~done]
+            rows = judged(x, rows)
         return adv
-
-    def _asked(self, victim: Model, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether nothing is left to gain, and the score."""
-        with torch.no_grad():
-            answer = victim(x)
-        return self.goal.exhausted(labels, answer), self.goal.score(labels, answer).double()
 
 
 def share_of_the_first(step: int, steps: int) -> float:

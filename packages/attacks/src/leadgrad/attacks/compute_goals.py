@@ -29,7 +29,7 @@ class Compute(Goal):
         direction: ``"up"`` (slow the network down) or ``"down"``.
         beyond: Share of the full cost, in [0, 1], from which on a sample counts as won; None: it
             never does, so attacks spend their whole budget, but for ``AnnealedPGD``, which ends
-            where all is executed.
+            where all is executed, or nothing.
     """
 
     direction: Literal["up", "down"] = "up"
@@ -52,7 +52,9 @@ class Compute(Goal):
         if self.beyond is None:
             return torch.zeros_like(labels, dtype=torch.bool)
         cost = cost_of(answer)
-        return cost >= self.beyond if self.direction == "up" else cost <= self.beyond
+        if self.direction == "up":
+            return cost >= self.beyond - _ROUNDING
+        return cost <= self.beyond + _ROUNDING
 
     def exhausted(self, labels: Tensor, answer: Answer) -> Tensor:
         """Where all is executed, or nothing, too."""

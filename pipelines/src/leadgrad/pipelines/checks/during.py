@@ -190,7 +190,9 @@ def loss_rose(trace: Trace | None) -> Check:
     resisting = trace.resisting
     if not bool(resisting.any()):
         return ask.skipped("no sample resists")
-    stuck = int((trace.loss <= trace.losses[0])[resisting].sum())
+    # What is returned may be the clean input, where no iterate was better on the victim
+    greatest = torch.maximum(trace.losses.amax(0), trace.loss)
+    stuck = int((greatest <= trace.losses[0])[resisting].sum())
     return ask.warns_if(stuck > 0, f"not on {stuck} of {int(resisting.sum())}")
 
 

@@ -198,7 +198,7 @@ def compute_block(found: Sequence[Measured]) -> Block:
         "exits; less is worse for the network). FGM and looking ahead have no row: what a network "
         "executes has no gradient where its decisions are frozen. Nor has a victim that always "
         "runs the same number of units. ILFO's loss ends at each threshold; to "
-        f"{PAST_BY:g} it goes on past it by so much of the margin."
+        f"{PAST_BY:g} it goes on to a margin of so much, in each gate's units."
     )
     return Block(header, lines, title="Compute", note=note)
 

@@ -74,7 +74,11 @@ def run_ways(
     campaign.require_own(jobs)
     data = instantiate(dict(campaign.data))
     pending = {job.path for job in chosen if not campaign.finished(job)}
-    firsts = {one.name: (one, way) for one, way in wanted[::-1] if cell(one, way).path in pending}
+    firsts = {
+        (one.name, way.kind): (one, way)
+        for one, way in wanted[::-1]
+        if cell(one, way).path in pending
+    }
     for victim, way in firsts.values():
         victim.require(way.attack, way.method, data)
     if options.publish is not None:

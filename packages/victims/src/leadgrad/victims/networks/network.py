@@ -103,6 +103,8 @@ def executed_share(network: nn.Module, occupancies: Sequence[Tensor]) -> Tensor:
             "compute on a network with gates"
         )
     costs = unit_costs(network, len(occupancies))
-    units = [o.reshape(len(o), -1) for o in occupancies]
+    # In bfloat16 998 of 1,000 units were all
+    wide = [o.float() if o.dtype.itemsize < 4 else o for o in occupancies]
+    units = [o.reshape(len(o), -1) for o in wide]
     spent = torch.stack([cost * own.sum(1) for cost, own in zip(costs, units, strict=True)]).sum(0)
     return spent / sum(cost * own.shape[1] for cost, own in zip(costs, units, strict=True))
