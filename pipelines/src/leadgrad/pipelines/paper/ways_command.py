@@ -75,9 +75,9 @@ def run_ways(
     data = instantiate(dict(campaign.data))
     pending = {job.path for job in chosen if not campaign.finished(job)}
     firsts = {
-        (one.name, way.kind): (one, way)
-        for one, way in wanted[::-1]
-        if cell(one, way).path in pending
+        (victim.name, way.kind): (victim, way)
+        for job, (victim, way) in reversed(list(zip(jobs, wanted, strict=True)))
+        if job.path in pending
     }
     for victim, way in firsts.values():
         victim.require(way.attack, way.method, data)
